@@ -1,0 +1,52 @@
+//! What a read brings back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Check, Instance, Node, NodeServices};
+use super::command::Backup;
+use super::ids::Index;
+use super::kv::KvEntry;
+use super::reply::{TxnError, TxnResult};
+use super::session::Session;
+
+/// The data of an answer; which kind stands at each [`super::Query`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Keys.
+    Kv(Vec<Arc<KvEntry>>),
+    /// Names only.
+    Names(Vec<String>),
+    /// Sessions.
+    Sessions(Vec<Arc<Session>>),
+    /// Nodes.
+    Nodes(Vec<Arc<Node>>),
+    /// Service names, each with its tags, sorted.
+    ServiceTags(BTreeMap<String, Vec<String>>),
+    /// Instances.
+    Instances(Vec<Instance>),
+    /// A node with its instances, or nothing.
+    NodeServices(Option<NodeServices>),
+    /// Checks.
+    Checks(Vec<Arc<Check>>),
+    /// A transaction that only read.
+    Txn(Result<Vec<TxnResult>, Vec<TxnError>>),
+    /// Everything.
+    Backup(Box<Backup>),
+}
+
+/// An answer with what every door says beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The data.
+    pub answer: Arc<Answer>,
+    /// The index to give as `after` next time.
+    pub index: Index,
+    /// Whether this server knows a leader.
+    pub known_leader: bool,
+    /// How long ago this server last heard of the leader; zero for a linearizable read.
+    pub last_contact: Duration,
+}

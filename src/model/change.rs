@@ -1,0 +1,32 @@
+//! What an applied command touched, in the words that waiting readers use.
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a reader can wait for. Names are in lower case where they compare so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Topic {
+    /// One key. A change of it also wakes every waiter on a prefix of it.
+    Key(String),
+    /// All keys that begin so. As a change: a whole subtree went away, wakes keys below it too.
+    Prefix(String),
+    /// A service by its name: instances, their checks, their nodes' checks and addresses.
+    Service(String),
+    /// The catalog view of a service: as [`Topic::Service`], but not its checks.
+    ServiceCatalog(String),
+    /// Which services exist, and any instance's registration.
+    Services,
+    /// Which nodes exist, and their addresses.
+    Nodes,
+    /// A node by its name: itself and its services.
+    Node(String),
+    /// The checks of one node.
+    NodeChecks(String),
+    /// The checks of one service.
+    ServiceChecks(String),
+    /// The checks in one state, by its word; a check that changes its state touches both.
+    State(String),
+    /// Any session.
+    Sessions,
+    /// Everything was replaced by a restored snapshot: wakes every waiter.
+    All,
+}

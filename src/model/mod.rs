@@ -1,0 +1,30 @@
+//! The vocabulary: what is stored, what can be asked of it and what comes back. Plain data.
+//!
+//! *Never*: I/O, a clock, tokio, or the spelling of any protocol; doors convert, once.
+
+mod answer;
+mod catalog;
+mod change;
+mod command;
+mod ids;
+mod kv;
+mod member;
+mod query;
+mod reply;
+mod session;
+
+pub use answer::{Answer, Read};
+pub use catalog::{
+    Check, CheckDefinition, CheckKind, CheckStatus, Instance, Node, NodeServices, Service,
+    ServiceAddress, ServiceKey, Weights,
+};
+pub use change::Topic;
+pub use command::{
+    Backup, CheckUpdate, Command, Deregistration, Envelope, KvOp, KvWrite, Registration, Renewal,
+};
+pub use ids::{ClusterTime, Index, SessionId};
+pub use kv::KvEntry;
+pub use member::{Member, MemberStatus, Server};
+pub use query::{Consistency, Query, ReadOptions};
+pub use reply::{Refusal, Reply, TxnError, TxnResult, Unavailable, Written};
+pub use session::{Behavior, Session, SessionSpec};

@@ -1,0 +1,77 @@
+//! Every read that the store knows, and how fresh and how patient it is.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::KvOp;
+use super::ids::{Index, SessionId};
+
+/// A read. The answer's kind is named at each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Query {
+    /// One key: `Answer::Kv` of none or one.
+    Kv(String),
+    /// Every key that begins so, in order: `Answer::Kv`.
+    KvTree(String),
+    /// The keys that begin so, cut behind the separator's next occurrence: `Answer::Names`.
+    KvKeys {
+        /// The prefix.
+        prefix: String,
+        /// Empty for none.
+        separator: String,
+    },
+    /// One session: `Answer::Sessions` of none or one.
+    Session(SessionId),
+    /// The sessions of a node: `Answer::Sessions`.
+    NodeSessions(String),
+    /// All sessions: `Answer::Sessions`.
+    Sessions,
+    /// All nodes by name: `Answer::Nodes`.
+    Nodes,
+    /// Every service with the tags of all its instances: `Answer::ServiceTags`.
+    Services,
+    /// The instances of a service: `Answer::Instances` **without** checks.
+    CatalogService(String),
+    /// The instances of a service with their checks: `Answer::Instances`.
+    HealthService(String),
+    /// A node by name or id with its instances: `Answer::NodeServices`.
+    NodeServices(String),
+    /// The checks of a node: `Answer::Checks`.
+    NodeChecks(String),
+    /// The checks of a service: `Answer::Checks`.
+    ServiceChecks(String),
+    /// The checks in a state, `any` for all: `Answer::Checks`.
+    ChecksInState(String),
+    /// Nodes that have this address: `Answer::Nodes`. Does not block.
+    NodesByAddress(String),
+    /// Instances that have this address of their own: `Answer::Instances`. Does not block.
+    InstancesByAddress(String),
+    /// A transaction that only reads: `Answer::Txn`. Does not block.
+    Txn(Vec<KvOp>),
+    /// Everything, for a backup: `Answer::Backup`. Does not block.
+    Backup,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consistency {
+    /// Linearizable: sees every write that was acknowledged before the read began.
+    #[default]
+    Linearizable,
+    /// Whatever this server has, however old.
+    Stale,
+    /// As stale, unless this server last heard of a leader longer ago than this.
+    StaleWithin(Duration),
+}
+
+/// How a read is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadOptions {
+    /// How fresh.
+    pub consistency: Consistency,
+    /// Blocks until the answer's index is above this. `None` or 0: does not block.
+    pub after: Option<Index>,
+    /// How long to block; `None` means the default. Clamped and lengthened by jitter.
+    pub wait: Option<Duration>,
+}

@@ -1,0 +1,134 @@
+//! What comes back from a write: a reply, a refusal inside it, or word that it is unavailable.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Index, SessionId};
+use super::kv::KvEntry;
+
+/// What the state said to a command; the same on every replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// Whether it took effect: compare-and-set, lock, unlock.
+    Flag(bool),
+    /// The session that was made.
+    Session(SessionId),
+    /// What each operation brought (deletions bring nothing), or why the whole was rolled back.
+    Txn(Result<Vec<TxnResult>, Vec<TxnError>>),
+    /// The state says no.
+    Refused(Refusal),
+}
+
+/// A reply with the store's index right after its command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What the state said.
+    pub reply: Reply,
+    /// The store's index once the command was applied.
+    pub index: Index,
+}
+
+/// What one operation of a transaction brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxnResult {
+    /// The entry; a write's comes without its value.
+    pub entry: Arc<KvEntry>,
+    /// Whether it was read, so that its value belongs in the answer.
+    pub with_value: bool,
+}
+
+/// Why an operation of a transaction failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxnError {
+    /// Its place in the transaction, from 0.
+    pub op: usize,
+    /// Why.
+    pub what: Refusal,
+}
+
+/// Why the state says no. Not an error: every replica says the same. Doors choose the words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The lock's session is not there.
+    NoSuchSession(SessionId),
+    /// The session's node is not registered.
+    SessionNodeMissing(String),
+    /// The session names a check that is not registered.
+    SessionCheckMissing(String),
+    /// The session names a check that is critical.
+    SessionCheckCritical(String),
+    /// A registration names no node.
+    NodeNameMissing,
+    /// A new node has no address.
+    NodeAddressMissing,
+    /// Another living node, of this id, has the name.
+    NodeNameReserved {
+        /// The name.
+        name: String,
+        /// The id of the node that has it.
+        holder: String,
+    },
+    /// A check names a service that its node does not have.
+    CheckServiceMissing {
+        /// The service's id.
+        service: String,
+        /// The node.
+        node: String,
+    },
+    /// A check or service names a node that is not registered.
+    NodeMissing(String),
+    /// Transaction: the key is not there.
+    KeyMissing(String),
+    /// Transaction: the key is there.
+    KeyExists(String),
+    /// Transaction: set, the key has another index.
+    SetStale(String),
+    /// Transaction: delete, the key has another index.
+    DeleteStale(String),
+    /// Transaction: somebody else holds the lock.
+    LockHeld(String),
+    /// Transaction: the lock rests after its holder's end.
+    LockDelay(String),
+    /// Transaction: unlock by who does not hold it.
+    LockNotHeld(String),
+    /// Transaction: index guard.
+    IndexDiffers {
+        /// The key.
+        key: String,
+        /// What it has.
+        current: Index,
+        /// What the guard names.
+        wanted: Index,
+    },
+    /// Transaction: session guard.
+    SessionDiffers {
+        /// The key.
+        key: String,
+        /// Who holds it.
+        current: Option<SessionId>,
+        /// What the guard names.
+        wanted: SessionId,
+    },
+    /// The command was made by a newer version and cannot be read here.
+    UnknownCommand,
+}
+
+/// The cluster could not do it now. Says whether a retry is safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Unavailable {
+    /// It surely did not happen: retry at will.
+    #[error("not applied: {0}")]
+    NotApplied(String),
+    /// There is no leader, and it surely did not happen: retry at will.
+    #[error("not applied: no cluster leader")]
+    NoLeader,
+    /// It may have happened: retry only what is guarded by an index or a session.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// This server holds as many of these as it may.
+    #[error("not applied: too many {0}")]
+    TooMany(String),
+}
