@@ -1,0 +1,45 @@
+# What a person needs: run, test, bench, lint, demo. Everything else is cargo.
+# `make setup` is part of each of them: it installs the system packages that are missing and
+# compiles RocksDB once into a cache outside the clone.
+
+CARGO ?= cargo
+SHELL := /bin/bash
+
+.PHONY: run test bench lint fmt demo crash setup build clean help
+
+help: ## these lines
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: ## system packages, RocksDB archive, .cargo/config.toml
+	@.ci/setup
+
+build: setup ## the release program, target/release/portolan
+	$(CARGO) build --release --locked
+
+run: build ## one node with temporary data on loopback: HTTP 8500, DNS 8600
+	target/release/portolan agent --dev
+
+test: setup ## everything that CI runs
+	.ci/test
+
+lint: setup ## formatting, clippy and documentation, changing nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+demo: build ## three nodes, containers with checks, a leader killed, DNS before and after
+	.ci/demo target/release/portolan
+
+crash: build ## 200 rounds of kill -9 under a writing load, replicas compared
+	PORTOLAN_CRASH_ROUNDS=$${ROUNDS:-200} $(CARGO) test --release --locked --test all crash -- --nocapture
+
+bench: setup ## side by side with the real Consul: throughput, latency, memory
+	$(CARGO) build --release --locked --workspace
+	.ci/peers
+	target/release/portolan-bench $(BENCH)
+
+clean: ## build results; the RocksDB cache stays
+	$(CARGO) clean
