@@ -1,0 +1,104 @@
+//! Every bound of this crate, with its unit and the reason for its size.
+
+use std::time::Duration;
+
+/// Largest payload of one proposal, in bytes. Together with a full batch it fits one frame.
+pub(crate) const ENTRY_BYTES_MAX: usize = 8 * MIB;
+
+/// A replication request, a read from the disk and a batch for the machine stop growing here.
+/// One entry always goes through, however large, so a batch may reach this plus one entry.
+pub(crate) const BATCH_BYTES: usize = 2 * MIB;
+
+/// Entries in one replication request or one batch for the machine.
+pub(crate) const BATCH_ENTRIES: usize = 1024;
+
+/// Body of one frame between nodes, in bytes.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 * MIB;
+
+/// One `codec` value, in bytes.
+pub(crate) const CODEC_BYTES_MAX: usize = 16 * MIB;
+
+/// Requests that wait in front of the writer of the log.
+pub(crate) const WAL_QUEUE: usize = 1024;
+
+/// The writer closes a group at this size, in bytes.
+pub(crate) const GROUP_BYTES: usize = 8 * MIB;
+
+/// Zeros are written ahead of the log in steps of this size, in bytes.
+pub(crate) const PREWRITE_BYTES: u64 = 4 * MIB as u64;
+
+/// With nothing else to do, the writer keeps this many zeros ahead, in bytes.
+pub(crate) const PREWRITE_MARGIN: u64 = MIB as u64;
+
+/// Old segments that are kept for use again.
+pub(crate) const SPARES_MAX: usize = 2;
+
+/// Smallest and largest segment, in bytes; offsets inside one are 32 bits wide.
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 4096;
+/// See [`SEGMENT_BYTES_MIN`].
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1024 * MIB as u64;
+
+/// Bytes appended to the log since the last snapshot that ask for the next one.
+pub(crate) const LOG_BYTES_BEFORE_SNAPSHOT: u64 = 1024 * MIB as u64;
+
+/// Proposals that wait to be coalesced.
+pub(crate) const PROPOSE_QUEUE: usize = 8192;
+
+/// Proposals in one batch.
+pub(crate) const PROPOSE_BATCH: usize = 1024;
+
+/// Batches of proposals under way at once.
+pub(crate) const PROPOSE_BATCHES: usize = 64;
+
+/// Bytes of proposals under way at once, in KiB (a unit of the semaphore).
+pub(crate) const PROPOSE_KIB: usize = 64 * 1024;
+
+/// A leader that cannot serve yet (or no leader at all) is given this long.
+pub(crate) const LEADER_GRACE: Duration = Duration::from_secs(1);
+
+/// Pause between two tries while there is no leader.
+pub(crate) const LEADER_RETRY: Duration = Duration::from_millis(20);
+
+/// A proposal that is neither applied nor discarded by then is reported as unknown.
+pub(crate) const PROPOSE_WAIT: Duration = Duration::from_secs(30);
+
+/// Read barriers that wait for a round.
+pub(crate) const BARRIER_QUEUE: usize = 8192;
+
+/// Commands that wait in front of the machine.
+pub(crate) const MACHINE_QUEUE: usize = 64;
+
+/// Requests that wait in front of one control connection.
+pub(crate) const CONTROL_QUEUE: usize = 1024;
+
+/// Requests under way on one control connection, and on the server's side of it.
+pub(crate) const CONTROL_PENDING: usize = 4096;
+
+/// Replication requests that a server holds for one connection.
+pub(crate) const STREAM_PENDING: usize = 64;
+
+/// Peer connections that a server holds at once.
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
+
+/// Time to connect to a peer and to exchange the first frames.
+pub(crate) const CONNECT_WAIT: Duration = Duration::from_millis(1500);
+
+/// A snapshot's file is sent in pieces of this size, in bytes.
+pub(crate) const SNAPSHOT_CHUNK: usize = MIB;
+
+/// Files in one snapshot.
+pub(crate) const SNAPSHOT_FILES_MAX: usize = 65_536;
+
+/// No progress for this long ends the transfer of a snapshot.
+pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
+
+/// Time to take over a received snapshot.
+pub(crate) const SNAPSHOT_INSTALL: Duration = Duration::from_mins(10);
+
+const MIB: usize = 1024 * 1024;
+
+const _: () = assert!(ENTRY_BYTES_MAX + BATCH_BYTES + BATCH_ENTRIES * 64 < FRAME_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_CHUNK < FRAME_BYTES_MAX);
+const _: () = assert!(PREWRITE_MARGIN < PREWRITE_BYTES);
+const _: () = assert!(ENTRY_BYTES_MAX / 1024 < PROPOSE_KIB);
+const _: () = assert!(SEGMENT_BYTES_MAX + GROUP_BYTES as u64 + PREWRITE_BYTES < u32::MAX as u64);

@@ -1,0 +1,138 @@
+//! openraft's log storage over the write-ahead log.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+
+use futures::Stream;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{OptionalSend, RaftTypeConfig};
+
+use crate::limits::BATCH_BYTES;
+use crate::types::{self, LogId, RaftLogEntry, Types, Vote};
+use crate::wal::{Record, Wal};
+
+/// The log as openraft sees it. Cheap to clone; a clone is a reader.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    wal: Wal,
+}
+
+impl LogStore {
+    pub(crate) fn new(wal: Wal) -> LogStore {
+        LogStore { wal }
+    }
+
+    async fn entries(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<RaftLogEntry>> {
+        self.wal.read(range, bytes).await?.into_iter().map(entry).collect()
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<RaftLogEntry>, io::Error> {
+        self.entries(bounds(&range), usize::MAX).await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.wal.vote().map(types::vote))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<RaftLogEntry>, io::Error> {
+        self.entries(start..end, BATCH_BYTES).await
+    }
+
+    /// Reads in batches: after a restart the range may be the whole log.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<RaftLogEntry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let wal = self.wal.clone();
+        let batches = futures::stream::try_unfold(bounds(&range), move |left| {
+            let wal = wal.clone();
+            async move {
+                if left.is_empty() {
+                    return Ok(None);
+                }
+                let records = wal.read(left.clone(), BATCH_BYTES).await?;
+                let Some(last) = records.last() else { return Ok(None) };
+                let next = last.index + 1..left.end;
+                let entries = futures::stream::iter(records.into_iter().map(entry));
+                Ok::<_, io::Error>(Some((entries, next)))
+            }
+        });
+        Box::pin(futures::TryStreamExt::try_flatten(batches))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let (purged, last) = self.wal.ends();
+        let last_purged_log_id = purged.map(types::log_id);
+        Ok(LogState { last_purged_log_id, last_log_id: last.map(types::log_id) })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.wal.save_vote(types::vote_record(vote)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.wal.save_committed(committed.map(types::position)).await
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        // A cut tail or a purge may have passed by what was noted, which is only a hint.
+        let (_, last) = self.wal.ends();
+        Ok(self.wal.committed().filter(|committed| Some(*committed) <= last).map(types::log_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, done: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = <Types as RaftTypeConfig>::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let records: Vec<Record> = entries.into_iter().map(types::record).collect();
+        self.wal.append(records, Box::new(move |result| done.io_completed(result))).await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        self.wal.truncate(last.map_or(0, |last| last.index + 1)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        self.wal.purge(types::position(upto)).await
+    }
+}
+
+fn entry(record: Record) -> io::Result<RaftLogEntry> {
+    types::entry(record).map_err(io::Error::other)
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}

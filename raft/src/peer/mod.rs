@@ -1,0 +1,22 @@
+//! The peer protocol: framed TCP between the nodes of one cluster.
+//!
+//! Each peer is reached over three connections: a replication stream (pipelined, a small
+//! window), a control connection (votes, heartbeats, read index, requests of the application;
+//! many under way), and one for each snapshot. The first frame says who speaks to whom.
+//!
+//! Never: hold an answer back for another connection, or know what a payload means.
+//!
+//! Why: a full pipe of entries or a snapshot must not delay a heartbeat, so they do not share
+//! a connection; more than a window of two costs CPU and gains nothing.
+
+mod client;
+mod control;
+mod duplex;
+mod frame;
+mod server;
+mod snapshot;
+mod stream;
+mod wire;
+
+pub(crate) use client::{Identity, Peers};
+pub(crate) use server::Server;

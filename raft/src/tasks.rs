@@ -1,0 +1,97 @@
+//! The only spawner of this crate: every task and thread is known here, and waited for.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::error::Fault;
+
+/// Tasks and threads of one node.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stopping: watch::Sender<bool>,
+    tasks: Mutex<JoinSet<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Tasks {
+        Tasks {
+            inner: Arc::new(Inner {
+                stopping: watch::Sender::new(false),
+                tasks: Mutex::new(JoinSet::new()),
+                threads: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// Runs `work` until it ends or the node stops, whichever is first.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped();
+        let mut tasks = self.inner.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            // Dropping `work` midway is what stopping means; it holds nothing half-done on disk.
+            tokio::select! {
+                () = work => {}
+                () = stopped => {}
+            }
+        });
+    }
+
+    /// Runs `work` on a thread of its own, which must end by itself when its queue closes.
+    pub(crate) fn thread(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Fault> {
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .map_err(|e| Fault(format!("thread {name}: {e}")))?;
+        self.inner.threads.lock().push(handle);
+        Ok(())
+    }
+
+    /// Resolves once the node is stopping.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.inner.stopping.subscribe();
+        async move {
+            // An error means that the sender is gone, which is a stop too.
+            if stopping.wait_for(|stop| *stop).await.is_err() {}
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.inner.stopping.borrow()
+    }
+
+    /// Tells every task to stop and waits for them.
+    pub(crate) async fn stop_tasks(&self) {
+        self.inner.stopping.send_replace(true);
+        let mut tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Waits for the threads, whose queues must have been closed before.
+    pub(crate) async fn join_threads(&self) {
+        let threads = std::mem::take(&mut *self.inner.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the replica panicked");
+                }
+            }
+        });
+        if let Err(error) = joined.await {
+            tracing::error!(%error, "threads were not joined");
+        }
+    }
+}

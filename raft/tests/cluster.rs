@@ -1,0 +1,241 @@
+//! Nodes over real TCP: elections, replies, read barriers, restarts, snapshots, membership.
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use harness::{Cluster, PATIENCE, peer};
+use portolan_raft::{CallError, MembershipError, ProposeError};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_keeps_what_it_answered() {
+    let mut cluster = Cluster::new(1, |_| {}).await;
+    assert_eq!(cluster.put("a", "1").await, "");
+    assert_eq!(cluster.put("a", "2").await, "1");
+    cluster.node(1).read_barrier(PATIENCE).await.unwrap();
+    cluster.stop(1).await;
+    cluster.start(1).await;
+    assert!(cluster.node(1).is_bootstrapped());
+    cluster.node(1).read_barrier(PATIENCE).await.unwrap();
+    assert_eq!(cluster.values(1), BTreeMap::from([("a".to_owned(), "2".to_owned())]));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_read_what_the_leader_answered() {
+    let cluster = Cluster::new(3, |_| {}).await;
+    let puts = (0..300).map(|i| {
+        let cluster = &cluster;
+        async move { cluster.put(&format!("k{i}"), "v").await }
+    });
+    futures::future::join_all(puts).await;
+    for id in 1..=3 {
+        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        assert_eq!(cluster.values(id).len(), 300, "node {id} has it all");
+    }
+    let leader = cluster.leader().await;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    let refused = cluster.node(follower).propose(Bytes::from_static(b"a=b")).await;
+    assert!(matches!(refused, Err(ProposeError::NotLeader { leader: Some(l) }) if l == leader));
+    assert!(cluster.node(follower).leader_contact().unwrap() < PATIENCE);
+    let answer = cluster.node(follower).call(leader, Bytes::from_static(b"hi"), PATIENCE).await;
+    assert_eq!(answer.unwrap(), format!("{follower}:hi"));
+    let nobody = cluster.node(follower).call(9, Bytes::new(), PATIENCE).await;
+    assert!(matches!(nobody, Err(CallError::NotSent(_))));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_has_everything_that_was_answered() {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    for i in 0..50 {
+        cluster.put(&format!("k{i}"), "v").await;
+    }
+    let old = cluster.leader().await;
+    cluster.stop(old).await;
+    cluster.put("after", "v").await;
+    let new = cluster.leader().await;
+    assert_ne!(new, old);
+    assert_eq!(cluster.values(new).len(), 51);
+    cluster.start(old).await;
+    cluster.node(old).read_barrier(PATIENCE).await.unwrap();
+    assert_eq!(cluster.values(old).len(), 51);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_cluster_comes_back_with_new_addresses() {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    for i in 0..50 {
+        cluster.put(&format!("k{i}"), "v").await;
+    }
+    let term = cluster.node(1).now().term;
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    for id in 1..=3 {
+        cluster.start(id).await;
+    }
+    for id in 1..=3 {
+        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        assert_eq!(cluster.values(id).len(), 50, "node {id} has it all");
+    }
+    assert!(cluster.node(1).now().term > term);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minority_answers_nothing() {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    cluster.put("a", "1").await;
+    let leader = cluster.leader().await;
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.stop(id).await;
+    }
+    let limit = Duration::from_millis(1500);
+    cluster.node(leader).read_barrier(limit).await.unwrap_err();
+    assert!(cluster.node(leader).confirmed_leader().is_none());
+    let refused = cluster.node(leader).propose(Bytes::from_static(b"a=2")).await;
+    assert!(matches!(refused, Err(ProposeError::NotLeader { leader: None })), "{refused:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lags_catches_up_by_snapshot() {
+    let mut cluster = Cluster::new(3, |options| {
+        options.keep_behind = 5;
+        options.snapshot_every = 1_000_000;
+    })
+    .await;
+    cluster.put("first", "v").await;
+    let leader = cluster.leader().await;
+    let late = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.stop(late).await;
+    for i in 0..200 {
+        cluster.put(&format!("k{i}"), &"v".repeat(1000)).await;
+    }
+    let leader = cluster.leader().await;
+    let taken = cluster.node(leader).snapshot().await.unwrap();
+    assert!(taken >= 200);
+    cluster.until(leader, |status| status.purged + 5 >= taken).await;
+    cluster.start(late).await;
+    cluster.node(late).read_barrier(PATIENCE).await.unwrap();
+    assert_eq!(cluster.values(late), cluster.values(leader));
+    assert_eq!(cluster.nodes[&late].state.lock().restores, 1);
+    // From its own snapshot, because its log begins behind it.
+    cluster.put("last", "v").await;
+    cluster.stop(late).await;
+    cluster.start(late).await;
+    cluster.node(late).read_barrier(PATIENCE).await.unwrap();
+    assert_eq!(cluster.values(late), cluster.values(cluster.leader().await));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_come_by_themselves_and_the_log_is_purged() {
+    let mut cluster = Cluster::new(1, |options| {
+        options.snapshot_every = 50;
+        options.keep_behind = 10;
+        options.cache_bytes = 1024;
+    })
+    .await;
+    for i in 0..400 {
+        cluster.put(&format!("k{}", i % 7), &"v".repeat(2000)).await;
+    }
+    cluster.until(1, |status| status.snapshot >= 350 && status.purged >= 300).await;
+    let segments = std::fs::read_dir(cluster.dir(1).join("log")).unwrap().count();
+    assert!(segments < 8, "{segments} files in the log");
+    std::fs::create_dir(cluster.dir(1).join("snapshots/building-77")).unwrap();
+    cluster.stop(1).await;
+    cluster.start(1).await;
+    cluster.node(1).read_barrier(PATIENCE).await.unwrap();
+    assert_eq!(cluster.nodes[&1].state.lock().entries, 400);
+    assert!(!cluster.dir(1).join("snapshots/building-77").exists());
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn membership_grows_and_shrinks() {
+    let mut cluster = Cluster::new(1, |_| {}).await;
+    cluster.put("a", "1").await;
+    for id in 2..=3 {
+        cluster.start(id).await;
+        let address = cluster.nodes[&id].address.clone();
+        cluster.node(1).add_learner(id, peer(id, &address)).await.unwrap();
+    }
+    cluster.node(1).change_voters(BTreeSet::from([1, 2, 3])).await.unwrap();
+    cluster.put("b", "2").await;
+    for id in 1..=3 {
+        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        assert_eq!(cluster.values(id).len(), 2);
+        cluster.until(id, |status| status.voters.len() == 3).await;
+    }
+    let leader = cluster.leader().await;
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(leader).remove(id).await.unwrap();
+        cluster.stop(id).await;
+    }
+    assert!(matches!(cluster.node(leader).remove(leader).await, Err(MembershipError::Refused(_))));
+    cluster.put("c", "3").await;
+    assert_eq!(cluster.node(leader).now().peers.len(), 1);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over() {
+    let cluster = Cluster::new(3, |_| {}).await;
+    cluster.put("a", "1").await;
+    let old = cluster.leader().await;
+    let heir = (1..=3).find(|id| *id != old).unwrap();
+    let follower = cluster.node(heir).transfer_leadership(None).await;
+    assert!(matches!(follower, Err(MembershipError::NotLeader { .. })));
+    cluster.node(old).transfer_leadership(Some(heir)).await.unwrap();
+    cluster.until(heir, |status| status.is_leader).await;
+    cluster.node(heir).transfer_leadership(None).await.unwrap();
+    cluster.put("b", "2").await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_refused_with_a_reason() {
+    let here = Cluster::new(1, |_| {}).await;
+    let there = Cluster::new(1, |options| options.cluster = "elsewhere".to_owned()).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = here.nodes[&1].address.clone();
+    let table = [
+        (2, there.nodes[&1].address.clone(), "this is cluster \"elsewhere\", not \"test\""),
+        (3, own, "this is node 1, not 3"),
+        (4, silent.local_addr().unwrap().to_string(), "timed out"),
+    ];
+    for (node, address, reason) in table {
+        here.node(1).redirect(node, Some(address));
+        let refused = here.node(1).call(node, Bytes::new(), PATIENCE).await;
+        let Err(CallError::NotSent(text)) = refused else { panic!("{node}: {refused:?}") };
+        assert!(text.contains(reason), "{node}: {text}");
+    }
+    here.stop_all().await;
+    there.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_machine_or_the_disk_stops_the_node() {
+    let cluster = Cluster::new(1, |_| {}).await;
+    let mut fault = cluster.node(1).fault();
+    let refused = cluster.node(1).propose(Bytes::from_static(b"fault=now")).await;
+    assert!(matches!(refused, Err(ProposeError::Stopped)), "{refused:?}");
+    let text = fault.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert!(text.contains("told to fail"), "{text}");
+    cluster.stop_all().await;
+
+    let cluster = Cluster::new(1, |options| options.segment_bytes = 4096).await;
+    let mut fault = cluster.node(1).fault();
+    std::fs::remove_dir_all(cluster.dir(1).join("log")).unwrap();
+    let payload = Bytes::from(format!("a={}", "v".repeat(4000)));
+    let refused = cluster.node(1).propose(payload).await;
+    assert!(matches!(refused, Err(ProposeError::Stopped)), "{refused:?}");
+    let text = fault.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert!(text.contains("log-"), "{text}");
+    cluster.stop_all().await;
+}
