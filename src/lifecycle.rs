@@ -28,7 +28,10 @@ impl Default for Tasks {
 impl Tasks {
     /// An empty set, not told to stop.
     pub fn new() -> Self {
-        Self { set: Arc::new(Mutex::new(JoinSet::new())), stop: Arc::new(watch::Sender::new(false)) }
+        Self {
+            set: Arc::new(Mutex::new(JoinSet::new())),
+            stop: Arc::new(watch::Sender::new(false)),
+        }
     }
 
     /// Runs `work` until it ends by itself; it should watch [`Tasks::shutdown`].

@@ -27,9 +27,9 @@ pub const META_KEY_BYTES_MAX: usize = 128;
 pub const META_VALUE_BYTES_MAX: usize = 512;
 
 /// A blocking read without `wait`. Source: Consul, `default_query_time`.
-pub const WAIT_DEFAULT: Duration = Duration::from_secs(300);
+pub const WAIT_DEFAULT: Duration = Duration::from_mins(5);
 /// The longest wait of a blocking read. Source: Consul, `max_query_time`.
-pub const WAIT_MAX: Duration = Duration::from_secs(600);
+pub const WAIT_MAX: Duration = Duration::from_mins(10);
 /// A wait is lengthened by up to this part of itself, so that callers do not come back together.
 pub const WAIT_JITTER_PART: u32 = 16;
 /// Most blocking reads parked at once; a waiter costs some hundred bytes.
@@ -44,14 +44,17 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commands in flight from this node's doors; more wait at the door.
 pub const WRITES_IN_FLIGHT_MAX: usize = 8192;
 
+/// A learner this many log entries behind, or fewer, becomes a voter.
+pub const PROMOTE_BEHIND_MAX: u64 = 1_000;
+
 /// Shortest session TTL. Source: Consul, `session_ttl_min`.
 pub const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
 /// Longest session TTL. Source: Consul HTTP API, "Create Session".
-pub const SESSION_TTL_MAX: Duration = Duration::from_secs(86_400);
+pub const SESSION_TTL_MAX: Duration = Duration::from_hours(24);
 /// A session ends this many times its TTL after its last renewal. Source: observed on Consul 1.8.7.
 pub const SESSION_TTL_FACTOR: u32 = 2;
 /// Longest lock delay. Source: Consul, "Session internals".
-pub const LOCK_DELAY_MAX: Duration = Duration::from_secs(60);
+pub const LOCK_DELAY_MAX: Duration = Duration::from_mins(1);
 /// Lock delay of a session that names none. Source: Consul HTTP API, "Create Session".
 pub const LOCK_DELAY_DEFAULT: Duration = Duration::from_secs(15);
 /// Sessions whose renewals one command may carry.
@@ -59,7 +62,7 @@ pub const RENEWALS_A_COMMAND_MAX: usize = 4096;
 /// Longest time between two stamps of cluster time while any deadline is alive.
 pub const TICK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a deleted key is remembered, so that no index falls. Source: Consul, `tombstone_ttl`.
-pub const TOMBSTONE_TTL: Duration = Duration::from_secs(15 * 60);
+pub const TOMBSTONE_TTL: Duration = Duration::from_mins(15);
 
 /// Apply batches that may wait for the persister; apply waits when it is full.
 pub const PERSIST_QUEUE_MAX: usize = 256;

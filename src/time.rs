@@ -5,9 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// Seconds since 1970 on this machine's wall clock. For display and logs, never for a decision.
-#[expect(clippy::disallowed_methods, reason = "this module is the one that may")]
 pub fn wall_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    wall_millis() / 1000
+}
+
+/// Milliseconds since 1970 on this machine's wall clock: tells one start of a process from the
+/// next.
+#[expect(clippy::disallowed_methods, reason = "this module is the one that may")]
+pub fn wall_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// This machine's monotonic time; under `tokio::time::pause` it is the test's.

@@ -39,6 +39,24 @@ pub enum Command {
     /// Replaces everything by the content of a backup. The index never falls: the restored
     /// records keep their own, and the counter continues above both.
     Restore(Box<Backup>),
+    /// Sets a part of a backup aside that is too large for one command. `Reply::Flag`: false if
+    /// it is not the part that comes next. Part 0 drops whatever was set aside before.
+    RestorePart {
+        /// Random, chosen by the proposer: the parts of one backup share it.
+        id: u64,
+        /// Its place, from 0.
+        part: u32,
+        /// Its records; together the parts are the backup.
+        records: Box<Backup>,
+    },
+    /// As [`Command::Restore`], of the parts that were set aside. `Reply::Flag`: false, and
+    /// nothing happened, if they are not all there.
+    RestoreParts {
+        /// The parts' own.
+        id: u64,
+        /// How many there are.
+        parts: u32,
+    },
 }
 
 /// All of a backup's content.
@@ -113,7 +131,7 @@ pub enum KvWrite {
     DeleteTree,
     /// Transaction only: reads the key; refused when there is none.
     Get,
-    /// Transaction only: reads the key; nothing when there is none.
+    /// Transaction only: reads the key; an empty entry of index 0 when there is none.
     GetOrEmpty,
     /// Transaction only: reads every key that begins with this one.
     GetTree,
@@ -144,7 +162,8 @@ pub struct Registration {
     pub checks: Vec<Check>,
 }
 
-/// Removes a check if `check` is named, else a service if `service` is, else the node.
+/// Removes a service if `service` is named, else a check if `check` is, else the node.
+/// Source: observed on Consul 1.8.7.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deregistration {
     /// The node.

@@ -24,7 +24,7 @@ pub use command::{
 };
 pub use ids::{ClusterTime, Index, SessionId};
 pub use kv::KvEntry;
-pub use member::{Member, MemberStatus, Server};
+pub use member::{Member, MemberStatus, Server, host_port};
 pub use query::{Consistency, Query, ReadOptions};
 pub use reply::{Refusal, Reply, TxnError, TxnResult, Unavailable, Written};
 pub use session::{Behavior, Session, SessionSpec};

@@ -62,7 +62,7 @@ pub enum Refusal {
     SessionCheckCritical(String),
     /// A registration names no node.
     NodeNameMissing,
-    /// A new node has no address.
+    /// A node has no address, and was not to be skipped.
     NodeAddressMissing,
     /// Another living node, of this id, has the name.
     NodeNameReserved {
