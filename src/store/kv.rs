@@ -1,0 +1,214 @@
+//! Operations on keys: put, delete, tree, compare-and-set, lock, unlock, guards and reads.
+//!
+//! Source: Consul HTTP API, "KV Store" and "Transactions". One thing is better on purpose: a
+//! plain write keeps `lock_index`, so that it counts acquisitions and can serve as a fence.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::step::Step;
+use super::tables::Tables;
+use super::txn::Overlay;
+use crate::model::{Index, KvEntry, KvOp, KvWrite, Refusal, Reply, SessionId, TxnError, TxnResult};
+
+/// One operation on its own: whether it took effect.
+pub(crate) fn apply(step: &mut Step<'_>, op: &KvOp) -> Reply {
+    let mut overlay = Overlay::new(step.tables, step.index);
+    let outcome = run(&mut overlay, op);
+    let pending = overlay.into_pending();
+    match outcome {
+        Ok(_) => {
+            pending.commit(step);
+            Reply::Flag(true)
+        }
+        Err(Refusal::NoSuchSession(id)) => Reply::Refused(Refusal::NoSuchSession(id)),
+        Err(_) => Reply::Flag(false),
+    }
+}
+
+/// Several operations together: all results, or all that stood against them.
+pub(crate) fn apply_txn(step: &mut Step<'_>, ops: &[KvOp]) -> Reply {
+    let mut overlay = Overlay::new(step.tables, step.index);
+    let outcome = run_all(&mut overlay, ops);
+    let pending = overlay.into_pending();
+    if outcome.is_ok() {
+        pending.commit(step);
+    }
+    Reply::Txn(outcome)
+}
+
+/// Operations that only read, answered from the tables.
+pub(crate) fn read_txn(tables: &Tables, ops: &[KvOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
+    let index = tables.counters.index;
+    run_all(&mut Overlay::new(tables, index), ops)
+}
+
+fn run_all(overlay: &mut Overlay<'_>, ops: &[KvOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
+    let mut results = Vec::new();
+    let mut errors = Vec::new();
+    for (place, op) in ops.iter().enumerate() {
+        match run(overlay, op) {
+            Ok(brought) => results.extend(brought),
+            Err(what) => errors.push(TxnError { op: place, what }),
+        }
+    }
+    if errors.is_empty() { Ok(results) } else { Err(errors) }
+}
+
+fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
+    let key = op.key.as_str();
+    match &op.verb {
+        KvWrite::Set { value, flags } => Ok(write(put(overlay, key, value, *flags))),
+        KvWrite::Cas { value, flags, index } => {
+            if index_of(overlay, key) != *index {
+                return Err(Refusal::SetStale(key.to_owned()));
+            }
+            Ok(write(put(overlay, key, value, *flags)))
+        }
+        KvWrite::Lock { value, flags, session } => {
+            lock(overlay, key, *session)?;
+            Ok(write(put_held(overlay, key, (value, *flags), Some(*session))))
+        }
+        KvWrite::Unlock { value, flags, session } => {
+            if overlay.get(key).and_then(|entry| entry.session) != Some(*session) {
+                return Err(Refusal::LockNotHeld(key.to_owned()));
+            }
+            Ok(write(put_held(overlay, key, (value, *flags), None)))
+        }
+        KvWrite::Delete => {
+            overlay.remove(key);
+            Ok(Vec::new())
+        }
+        KvWrite::DeleteCas { index } => {
+            let current = index_of(overlay, key);
+            if current != Index(0) && current != *index {
+                return Err(Refusal::DeleteStale(key.to_owned()));
+            }
+            overlay.remove(key);
+            Ok(Vec::new())
+        }
+        KvWrite::DeleteTree => {
+            overlay.remove_tree(key);
+            Ok(Vec::new())
+        }
+        KvWrite::Get | KvWrite::GetOrEmpty | KvWrite::GetTree => read(overlay, op),
+        KvWrite::CheckIndex { .. } | KvWrite::CheckSession { .. } | KvWrite::CheckNotExists => {
+            guard(overlay, op)
+        }
+    }
+}
+
+fn read(overlay: &Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
+    let seen = |entry| TxnResult { entry, with_value: true };
+    if op.verb == KvWrite::GetTree {
+        return Ok(overlay.under(&op.key).into_iter().map(seen).collect());
+    }
+    match overlay.get(&op.key) {
+        Some(entry) => Ok(vec![seen(Arc::clone(entry))]),
+        None if op.verb == KvWrite::GetOrEmpty => Ok(vec![seen(Arc::new(empty(&op.key)))]),
+        None => Err(Refusal::KeyMissing(op.key.clone())),
+    }
+}
+
+fn guard(overlay: &Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
+    let key = op.key.clone();
+    let found = overlay.get(&key);
+    if op.verb == KvWrite::CheckNotExists {
+        return if found.is_some() { Err(Refusal::KeyExists(key)) } else { Ok(Vec::new()) };
+    }
+    let Some(entry) = found else { return Err(Refusal::KeyMissing(key)) };
+    match op.verb {
+        KvWrite::CheckIndex { index: wanted } if entry.modify != wanted => {
+            Err(Refusal::IndexDiffers { key, current: entry.modify, wanted })
+        }
+        KvWrite::CheckSession { session: wanted } if entry.session != Some(wanted) => {
+            Err(Refusal::SessionDiffers { key, current: entry.session, wanted })
+        }
+        _ => Ok(write(Arc::clone(entry))),
+    }
+}
+
+/// Whether a session may take a lock: it lives, the lock does not rest, nobody else holds it.
+fn lock(overlay: &Overlay<'_>, key: &str, session: SessionId) -> Result<(), Refusal> {
+    let rests = overlay.tables.kv.lock_delay(key);
+    if rests.is_some_and(|until| until > overlay.tables.counters.clock) {
+        return Err(Refusal::LockDelay(key.to_owned()));
+    }
+    if overlay.tables.sessions.get(session).is_none() {
+        return Err(Refusal::NoSuchSession(session));
+    }
+    match overlay.get(key).and_then(|entry| entry.session) {
+        Some(holder) if holder != session => Err(Refusal::LockHeld(key.to_owned())),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn put(overlay: &mut Overlay<'_>, key: &str, value: &Bytes, flags: u64) -> Arc<KvEntry> {
+    let holder = overlay.get(key).and_then(|entry| entry.session);
+    put_held(overlay, key, (value, flags), holder)
+}
+
+/// Writes a key with its holder. An entry that stays as it is keeps its index.
+fn put_held(
+    overlay: &mut Overlay<'_>,
+    key: &str,
+    (value, flags): (&Bytes, u64),
+    session: Option<SessionId>,
+) -> Arc<KvEntry> {
+    let before = overlay.get(key).map(Arc::clone);
+    let mut entry = before.as_ref().map_or_else(|| empty(key), |before| KvEntry::clone(before));
+    if session.is_some() && entry.session != session {
+        entry.lock_index += 1;
+    }
+    entry.value = value.clone();
+    entry.flags = flags;
+    entry.session = session;
+    if let Some(before) = before {
+        if *before == entry {
+            return before;
+        }
+    } else {
+        entry.create = overlay.index;
+    }
+    entry.modify = overlay.index;
+    overlay.put(entry)
+}
+
+fn empty(key: &str) -> KvEntry {
+    KvEntry {
+        key: key.to_owned(),
+        value: Bytes::new(),
+        flags: 0,
+        session: None,
+        lock_index: 0,
+        create: Index(0),
+        modify: Index(0),
+    }
+}
+
+/// The index that last changed a key; 0 where there is none.
+fn index_of(overlay: &Overlay<'_>, key: &str) -> Index {
+    overlay.get(key).map_or(Index(0), |entry| entry.modify)
+}
+
+fn write(entry: Arc<KvEntry>) -> Vec<TxnResult> {
+    vec![TxnResult { entry, with_value: false }]
+}
+
+/// Forgets deletions up to an index; the newest of them stays known as a number.
+pub(crate) fn reap(step: &mut Step<'_>, index: Index) {
+    let due: Vec<(Index, String)> = step
+        .tables
+        .kv
+        .oldest_tombstones()
+        .take_while(|(tombstone, _)| tombstone.index <= index)
+        .map(|(tombstone, key)| (tombstone.index, key.to_owned()))
+        .collect();
+    for (deleted, key) in due {
+        step.tables.kv.unbury(&key);
+        let last = &mut step.tables.counters.last;
+        last.reaped = last.reaped.max(deleted);
+        step.dirty(super::tables::Row::Tombstone(key));
+    }
+}

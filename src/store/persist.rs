@@ -1,0 +1,156 @@
+//! The persister: one thread that writes behind the tables, and the bounded queue before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::engine::{Batch, Engine};
+use super::fault::Fault;
+use crate::limits::{PERSIST_QUEUE_BYTES_MAX, PERSIST_QUEUE_MAX};
+
+/// How many batches were ever handed over: what was written can be compared with it.
+pub(crate) type Ticket = u64;
+
+/// Hands batches to the thread. Dropped, it lets the thread write what waits, and waits for it.
+#[derive(Debug)]
+pub(crate) struct Persister {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Batches that wait, and how far the thread has come.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    sent: Ticket,
+    written: Ticket,
+    closed: bool,
+    fault: Option<Fault>,
+}
+
+impl Persister {
+    /// Starts the thread over an engine.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the system gives no thread.
+    pub(crate) fn start(engine: Arc<Engine>) -> Result<Self, Fault> {
+        let queue = Arc::new(Queue::default());
+        let of_thread = Arc::clone(&queue);
+        let thread = Builder::new()
+            .name("persister".to_owned())
+            .spawn(move || of_thread.run(&engine))
+            .map_err(|error| Fault::new(format!("cannot start the persister: {error}")))?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    /// Hands a batch over; waits while too many, or too large ones, wait already.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if an earlier batch could not be written.
+    pub(crate) fn send(&self, batch: Batch) -> Result<(), Fault> {
+        let weight = batch.weight();
+        let mut state = self.queue.state.lock();
+        while state.fault.is_none() && state.is_full(weight) {
+            self.queue.emptied.wait(&mut state);
+        }
+        if let Some(fault) = &state.fault {
+            return Err(fault.clone());
+        }
+        state.bytes += weight;
+        state.sent += 1;
+        state.batches.push_back(batch);
+        self.queue.filled.notify_one();
+        Ok(())
+    }
+
+    /// A mark behind everything that was handed over so far, to be waited for.
+    pub(crate) fn barrier(&self) -> (Arc<Queue>, Ticket) {
+        (Arc::clone(&self.queue), self.queue.state.lock().sent)
+    }
+
+    /// Stops without writing what waits: it is of a state that was replaced.
+    pub(crate) fn abandon(self) {
+        let mut state = self.queue.state.lock();
+        state.batches.clear();
+        drop(state);
+        drop(self);
+    }
+}
+
+impl Drop for Persister {
+    fn drop(&mut self) {
+        self.queue.state.lock().closed = true;
+        self.queue.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the persister does not panic");
+        }
+    }
+}
+
+impl State {
+    fn is_full(&self, weight: usize) -> bool {
+        let many = self.batches.len() >= PERSIST_QUEUE_MAX;
+        let large = self.bytes > 0 && self.bytes + weight > PERSIST_QUEUE_BYTES_MAX;
+        many || large
+    }
+}
+
+impl Queue {
+    /// Waits until everything up to a mark was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if it could not be, or if its state was replaced meanwhile.
+    pub(crate) fn wait(&self, ticket: Ticket) -> Result<(), Fault> {
+        let mut state = self.state.lock();
+        while state.fault.is_none() && !state.closed && state.written < ticket {
+            self.emptied.wait(&mut state);
+        }
+        match &state.fault {
+            Some(fault) => Err(fault.clone()),
+            None if state.written >= ticket => Ok(()),
+            None => Err(Fault::new("the state was replaced before it was written")),
+        }
+    }
+
+    fn run(&self, engine: &Engine) {
+        while let Some(batch) = self.next() {
+            let outcome = engine.write(&batch);
+            let mut state = self.state.lock();
+            state.bytes = state.bytes.saturating_sub(batch.weight());
+            state.written += 1;
+            if let Err(fault) = outcome {
+                state.batches.clear();
+                state.fault = Some(fault);
+            }
+            self.emptied.notify_all();
+        }
+        self.emptied.notify_all();
+    }
+
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(batch) = state.batches.pop_front() {
+                return Some(batch);
+            }
+            if state.closed {
+                return None;
+            }
+            self.filled.wait(&mut state);
+        }
+    }
+}
