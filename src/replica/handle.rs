@@ -1,0 +1,236 @@
+//! What the client room holds of this replica, and what this server knows of the cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use raft::{NodeId, Raft};
+use tokio::sync::Semaphore;
+
+use super::clock::Clock;
+use super::inbound::{self, Request, Response};
+use super::read::SharedReads;
+use super::renewals::Renewals;
+use super::start::Options;
+use crate::limits;
+use crate::model::{
+    Command, Index, Query, Read, ReadOptions, Server, Session, SessionId, Unavailable, Written,
+};
+use crate::store::View;
+use crate::watch::Hub;
+
+/// This server's replica. Cheap to clone.
+#[derive(Clone)]
+pub struct Replica {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) raft: Raft,
+    pub(super) view: View,
+    pub(super) hub: Hub,
+    pub(super) clock: Clock,
+    pub(super) renewals: Renewals,
+    pub(super) options: Options,
+    pub(super) node: NodeId,
+    pub(super) writes: Semaphore,
+    pub(super) shared: Mutex<SharedReads>,
+}
+
+/// What this server knows of the cluster, without asking anyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// This server's id.
+    pub id: String,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// The leader's `host:port` in the peer protocol.
+    pub leader: Option<String>,
+    /// All servers, by name.
+    pub servers: Vec<Server>,
+    /// Raft's term.
+    pub term: u64,
+    /// The last Raft index in the log.
+    pub last_log: u64,
+    /// The last committed Raft index that this server knows.
+    pub committed: u64,
+    /// The last applied Raft index.
+    pub applied: u64,
+    /// The Raft index of the last snapshot.
+    pub snapshot: u64,
+    /// How long ago this server heard of the leader; zero on the leader itself.
+    pub last_contact: Duration,
+    /// Blocking reads that wait here.
+    pub waiters: usize,
+}
+
+/// A hash of this server's whole state at an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The store's index.
+    pub index: Index,
+    /// The hash: equal on every replica at the same index and Raft index.
+    pub hash: u64,
+}
+
+impl Replica {
+    pub(super) fn new(raft: Raft, view: View, hub: Hub, options: Options, node: NodeId) -> Self {
+        let inner = Inner {
+            raft,
+            view,
+            hub,
+            clock: Clock::default(),
+            renewals: Renewals::default(),
+            options,
+            node,
+            writes: Semaphore::new(limits::WRITES_IN_FLIGHT_MAX),
+            shared: Mutex::new(SharedReads::default()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Writes; see the client room for what is promised.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`], which says whether it surely did not happen.
+    pub async fn write(&self, command: &Command) -> Result<Written, Unavailable> {
+        self.inner.write(command).await
+    }
+
+    /// Reads; see the client room for what is promised.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Read, Unavailable> {
+        self.inner.read(query, options).await
+    }
+
+    /// Renews a session through the leader.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn renew(&self, id: SessionId) -> Result<Option<Arc<Session>>, Unavailable> {
+        match self.inner.ask_leader(&Request::Renew(id)).await? {
+            Response::Renewed(session) => Ok(session),
+            other => Err(inbound::unexpected(&other)),
+        }
+    }
+
+    /// What this server knows of the cluster.
+    pub fn status(&self) -> ClusterStatus {
+        let status = self.inner.raft.now();
+        let mut servers: Vec<Server> = status
+            .peers
+            .iter()
+            .map(|(node, peer)| Server {
+                id: peer.id.clone(),
+                name: peer.name.clone(),
+                address: peer.address.clone(),
+                leader: status.leader == Some(*node),
+                voter: status.voters.contains(node),
+            })
+            .collect();
+        servers.sort_by(|one, two| one.name.cmp(&two.name));
+        let leader = status.leader.and_then(|leader| status.peers.get(&leader));
+        ClusterStatus {
+            id: self.inner.options.id.clone(),
+            is_leader: status.is_leader,
+            leader: leader.map(|peer| peer.address.clone()),
+            servers,
+            term: status.term,
+            last_log: status.last_log,
+            committed: status.committed,
+            applied: status.applied,
+            snapshot: status.snapshot,
+            last_contact: self.inner.last_contact(),
+            waiters: self.inner.hub.waiting(),
+        }
+    }
+
+    /// Hashes the whole state, off the runtime's threads.
+    ///
+    /// # Panics
+    ///
+    /// If the hashing itself panicked.
+    pub async fn digest(&self) -> Digest {
+        let view = self.inner.view.clone();
+        let (index, hash) =
+            tokio::task::spawn_blocking(move || view.digest()).await.expect("hashing ends");
+        Digest { index, hash }
+    }
+
+    /// Removes a server from the membership; false when it is no member.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn remove_server(&self, id: &str) -> Result<bool, Unavailable> {
+        match self.inner.ask_leader(&Request::RemoveServer(id.to_owned())).await? {
+            Response::Flag(removed) => Ok(removed),
+            other => Err(inbound::unexpected(&other)),
+        }
+    }
+
+    /// Hands leadership over.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Unavailable> {
+        match self.inner.ask_leader(&Request::Transfer(to.map(ToOwned::to_owned))).await? {
+            Response::Flag(_) => Ok(()),
+            other => Err(inbound::unexpected(&other)),
+        }
+    }
+
+    /// Returns when the known leader is another one than at the call.
+    pub async fn leader_changed(&self) {
+        let mut status = self.inner.raft.status();
+        let before = status.borrow_and_update().leader;
+        // An error means that Raft has stopped: there will be no other leader to tell of.
+        if status.wait_for(|status| status.leader != before).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether this server has a log: it is part of a cluster, or was.
+    pub fn is_bootstrapped(&self) -> bool {
+        self.inner.raft.is_bootstrapped()
+    }
+
+    /// What is wrong with this machine's disk or bytes, once something is. The node must stop.
+    pub fn fault(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+        self.inner.raft.fault()
+    }
+
+    /// Stops taking part, handing leadership over first. Everything applied is on disk after it.
+    pub async fn stop(&self) {
+        let status = self.inner.raft.now();
+        if status.is_leader && status.voters.len() > 1 {
+            let handed = self.inner.raft.transfer_leadership(None).await;
+            if let Err(error) = handed {
+                tracing::warn!(%error, "leadership was not handed over");
+            }
+        }
+        self.inner.raft.stop().await;
+    }
+}
+
+impl Inner {
+    /// How long ago this server heard of the leader; zero while it leads.
+    pub(super) fn last_contact(&self) -> Duration {
+        if self.raft.now().is_leader {
+            return Duration::ZERO;
+        }
+        self.raft.leader_contact().unwrap_or(Duration::MAX)
+    }
+
+    /// The member with this UUID.
+    pub(super) fn member(&self, id: &str) -> Option<NodeId> {
+        let status = self.raft.now();
+        status.peers.iter().find(|(_, peer)| peer.id == id).map(|(node, _)| *node)
+    }
+}

@@ -1,0 +1,123 @@
+//! What servers ask of the leader, and the leader's answers.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use raft::{Inbound, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::handle::Inner;
+use crate::codec;
+use crate::model::{Session, SessionId, Unavailable, Written};
+
+/// What a server asks of the leader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// An encoded command.
+    Write(Bytes),
+    /// A renewal.
+    Renew(SessionId),
+    /// Out with a server, by its UUID.
+    RemoveServer(String),
+    /// Leadership to a server, by its UUID, or to anyone.
+    Transfer(Option<String>),
+}
+
+/// What the leader answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Response {
+    /// The command was applied.
+    Written(Written),
+    /// The session, renewed; or there is none.
+    Renewed(Option<Arc<Session>>),
+    /// Whether it took effect.
+    Flag(bool),
+    /// This server does not lead (any more); it surely did not happen.
+    NotLeader,
+    /// It could not be done.
+    Unavailable(Unavailable),
+}
+
+/// An answer of another kind than the request's: the peer is of another version.
+pub(super) fn unexpected(response: &Response) -> Unavailable {
+    Unavailable::Unknown(format!("the leader answered {response:?}"))
+}
+
+/// Answers other servers. The replica is set once it stands; before that nobody leads here.
+#[derive(Default)]
+pub(super) struct Answers {
+    inner: OnceLock<Arc<Inner>>,
+}
+
+impl Answers {
+    pub(super) fn open(&self, inner: &Arc<Inner>) {
+        assert!(self.inner.set(Arc::clone(inner)).is_ok(), "a replica starts once");
+    }
+}
+
+impl Inbound for Answers {
+    fn call(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let inner = self.inner.get().map(Arc::clone);
+        async move {
+            let response = match (inner, codec::decode::<Request>(&request)) {
+                (Some(inner), Ok(request)) => inner.answer(request).await,
+                (None, _) => Response::NotLeader,
+                (_, Err(error)) => {
+                    tracing::warn!(from, %error, "a request of another server cannot be read");
+                    Response::Unavailable(Unavailable::NotApplied(error.to_string()))
+                }
+            };
+            Bytes::from(codec::encode(&response))
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    /// Answers as the leader.
+    pub(super) async fn answer(&self, request: Request) -> Response {
+        if !self.raft.now().is_leader {
+            return Response::NotLeader;
+        }
+        match request {
+            Request::Write(command) => self.propose(command).await,
+            Request::Renew(id) => self.renew_here(id).await,
+            Request::RemoveServer(id) => self.remove_here(&id).await,
+            Request::Transfer(to) => self.transfer_here(to).await,
+        }
+    }
+
+    /// Takes a renewal, once this server is sure that it still leads.
+    async fn renew_here(&self, id: SessionId) -> Response {
+        if self.raft.read_barrier(self.options.leader_hold).await.is_err() {
+            return Response::NotLeader;
+        }
+        let session = self.view.session(id);
+        if let Some(session) = &session {
+            self.renewals.take(session, self.clock.now(self.view.clock()));
+        }
+        Response::Renewed(session)
+    }
+
+    async fn remove_here(&self, id: &str) -> Response {
+        let Some(node) = self.member(id) else { return Response::Flag(false) };
+        match self.raft.remove(node).await {
+            Ok(()) => Response::Flag(true),
+            Err(error) => Response::Unavailable(Unavailable::Unknown(error.to_string())),
+        }
+    }
+
+    async fn transfer_here(&self, to: Option<String>) -> Response {
+        let node = to.as_deref().and_then(|id| self.member(id));
+        if let (Some(id), None) = (to, node) {
+            let why = format!("no server has the id {id:?}");
+            return Response::Unavailable(Unavailable::NotApplied(why));
+        }
+        match self.raft.transfer_leadership(node).await {
+            Ok(()) => Response::Flag(true),
+            Err(error) => Response::Unavailable(Unavailable::NotApplied(error.to_string())),
+        }
+    }
+}

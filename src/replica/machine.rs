@@ -1,0 +1,54 @@
+//! The store as Raft's state machine: applies, wakes, then lets the reply go.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use raft::{CheckpointJob, Entry, Fault, StateMachine};
+
+use crate::codec;
+use crate::model::Topic;
+use crate::store::Store;
+use crate::watch::Hub;
+
+/// Lives on Raft's machine thread.
+pub(super) struct Machine {
+    store: Store,
+    hub: Hub,
+}
+
+impl Machine {
+    pub(super) fn new(store: Store, hub: Hub) -> Self {
+        Self { store, hub }
+    }
+}
+
+impl StateMachine for Machine {
+    fn position(&self) -> Option<Bytes> {
+        self.store.position()
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>, position: Bytes) -> Result<Vec<Bytes>, Fault> {
+        let payloads: Vec<Bytes> = entries.into_iter().map(|entry| entry.payload).collect();
+        let applied = self.store.apply(&payloads, position).map_err(fault)?;
+        assert_eq!(applied.replies.len(), payloads.len(), "one reply for each command");
+        // Waiters wake before the writer hears of it: whoever is told may read it at once.
+        self.hub.publish(&applied.changes);
+        Ok(applied.replies.iter().map(|written| Bytes::from(codec::encode(written))).collect())
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointJob, Fault> {
+        let job = self.store.checkpoint().map_err(fault)?;
+        Ok(Box::new(move |dir: &Path| job(dir).map_err(fault)))
+    }
+
+    fn restore(&mut self, dir: &Path, position: Bytes) -> Result<(), Fault> {
+        self.store.restore(dir, position).map_err(fault)?;
+        self.hub.publish(&[Topic::All]);
+        Ok(())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err hands over")]
+fn fault(fault: crate::store::Fault) -> Fault {
+    Fault(fault.to_string())
+}

@@ -1,0 +1,20 @@
+//! The store over Raft: reads, writes, blocking reads, and what runs only while leading.
+//!
+//! *Never*: names a door, a wire format of a protocol, or the configuration.
+//!
+//! *Why*: a follower forwards encoded commands over the peer protocol, so that a door never
+//! redirects a client; the leader alone stamps cluster time.
+
+mod autopilot;
+mod clock;
+mod handle;
+mod inbound;
+mod leader;
+mod machine;
+mod read;
+mod renewals;
+mod start;
+mod write;
+
+pub use handle::{ClusterStatus, Digest, Replica};
+pub use start::{Options, StartError, start};

@@ -1,0 +1,106 @@
+//! Starts a replica: the store is opened, Raft replays the rest, the duties begin.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft::{NodeId, Raft};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::autopilot;
+use super::handle::Replica;
+use super::inbound::Answers;
+use super::leader;
+use super::machine::Machine;
+use crate::lifecycle::Tasks;
+use crate::model::Member;
+use crate::store::Store;
+use crate::watch::Hub;
+
+/// What a replica needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where log, state and snapshots lie; made if it is not there.
+    pub dir: PathBuf,
+    /// This server's UUID as text.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where other servers reach it.
+    pub address: String,
+    /// The data center; a server of another one is refused.
+    pub datacenter: String,
+    /// How many servers form a new cluster; 0 waits to be asked in.
+    pub expect: u32,
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// A server that hears of no leader for a random time between these two stands for election.
+    pub election: (Duration, Duration),
+    /// How long a request is held while there is no leader.
+    pub leader_hold: Duration,
+    /// The wait of a blocking read that names none.
+    pub wait_default: Duration,
+    /// The longest wait of a blocking read.
+    pub wait_max: Duration,
+    /// Applied entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Log entries kept behind a snapshot, for servers that lag.
+    pub keep_behind: u64,
+    /// Whether the log is synced before a write is acknowledged. Only the crash test, which must
+    /// fail without it, ever says no.
+    pub sync: raft::Sync,
+}
+
+/// Why a replica does not start: this machine's disk or bytes, or its id.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state cannot be opened.
+    #[error("state: {0}")]
+    Store(#[from] crate::store::Fault),
+    /// The log cannot be opened.
+    #[error("log: {0}")]
+    Raft(#[from] raft::Fault),
+    /// The node id is no UUID.
+    #[error("node id {0:?} is not a usable uuid")]
+    Id(String),
+}
+
+/// Opens the state below `options.dir` and takes part in Raft on `listener`.
+///
+/// Returns once the log was recovered; the state is complete when the first read barrier passes.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing was changed on disk that a later start would mind.
+pub async fn start(
+    options: Options,
+    listener: TcpListener,
+    members: watch::Receiver<Arc<[Member]>>,
+    tasks: &Tasks,
+) -> Result<Replica, StartError> {
+    let node = autopilot::node_id(&options.id).ok_or_else(|| StartError::Id(options.id.clone()))?;
+    let (store, view) = Store::open(&options.dir.join("state"))?;
+    let hub = Hub::new();
+    let answers = Arc::new(Answers::default());
+    let machine = Machine::new(store, hub.clone());
+    let inbound: Arc<dyn raft::Inbound> = Arc::clone(&answers) as Arc<dyn raft::Inbound>;
+    let raft = Raft::start(raft_options(&options, node), listener, machine, inbound).await?;
+    let replica = Replica::new(raft, view, hub, options, node);
+    answers.open(&replica.inner);
+    let inner = &replica.inner;
+    tasks.spawn(leader::run(Arc::clone(inner), members.clone(), tasks.shutdown()));
+    tasks.spawn(autopilot::bootstrap(Arc::clone(inner), members, tasks.shutdown()));
+    Ok(replica)
+}
+
+fn raft_options(options: &Options, node: NodeId) -> raft::Options {
+    raft::Options {
+        heartbeat: options.heartbeat,
+        election: options.election,
+        snapshot_every: options.snapshot_every,
+        keep_behind: options.keep_behind,
+        sync: options.sync,
+        ..raft::Options::new(node, options.datacenter.clone(), options.dir.join("raft"))
+    }
+}
