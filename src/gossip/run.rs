@@ -1,0 +1,188 @@
+//! The loops: answer who calls, call everyone once a second, look for others until one is found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::exchange::{self, Message};
+use super::handle::{Gossip, Inner};
+use crate::lifecycle::{Shutdown, Tasks};
+use crate::model::{Member, host_port};
+
+/// Between two rounds of calls.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long one call may take, from connecting to the answer's last byte.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long somebody who connected may take to speak and to listen.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two attempts to find somebody.
+const JOIN_RETRY: Duration = Duration::from_secs(1);
+/// Calls under way at once.
+const CALLS_MAX: usize = 32;
+/// Callers answered at once.
+const CALLERS_MAX: usize = 256;
+
+/// Answers who calls.
+pub(super) async fn listen(gossip: Gossip, listener: TcpListener, tasks: Tasks) {
+    let permits = Arc::new(Semaphore::new(CALLERS_MAX));
+    let mut shutdown = tasks.shutdown();
+    loop {
+        // Dropping an accept loses no connection: it stays in the listener's queue.
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.wait() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let go
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+        let inner = Arc::clone(&gossip.inner);
+        tasks.spawn(async move {
+            let answered = tokio::time::timeout(ANSWER_TIMEOUT, answer(&inner, stream)).await;
+            if let Ok(Err(error)) = answered {
+                tracing::debug!(%error, "a call of another member failed");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
+    let heard = exchange::receive(&mut stream).await?;
+    let answer = inner.message();
+    inner.hear(&heard);
+    exchange::send(&mut stream, &answer).await
+}
+
+/// Calls everyone, round after round.
+pub(super) async fn call_all(gossip: Gossip, mut shutdown: Shutdown) {
+    loop {
+        // A round that is dropped has only heard less.
+        tokio::select! {
+            () = async { call_once(&gossip.inner).await; tokio::time::sleep(ROUND).await } => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// One round: everyone but those that left is called.
+pub(super) async fn call_once(inner: &Inner) {
+    let to_call = inner.members.lock().to_call();
+    futures::stream::iter(to_call)
+        .for_each_concurrent(CALLS_MAX, |member| async move {
+            let address = host_port(&member.address, member.port);
+            match call(inner, &address).await {
+                Ok(heard) => inner.hear(&heard),
+                Err(error) => missed(inner, &member, &error),
+            }
+        })
+        .await;
+    inner.tell();
+}
+
+fn missed(inner: &Inner, member: &Member, error: &std::io::Error) {
+    if inner.members.lock().missed(&member.id) {
+        let (name, address) = (&member.name, &member.address);
+        tracing::warn!(member = name, address, %error, "member does not answer");
+    }
+}
+
+async fn call(inner: &Inner, address: &str) -> std::io::Result<Message> {
+    let called = async {
+        let stream = TcpStream::connect(address).await?;
+        exchange::call(stream, &inner.message()).await
+    };
+    tokio::time::timeout(CALL_TIMEOUT, called)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)))
+}
+
+/// Looks for others until one was found.
+pub(super) async fn join_until_found(gossip: Gossip, mut shutdown: Shutdown) {
+    let inner = &gossip.inner;
+    if inner.options.join.is_empty() {
+        return;
+    }
+    let mut told = false;
+    while gossip.members().len() < 2 {
+        if let Err(error) = join(inner, &inner.options.join).await
+            && !told
+        {
+            told = true;
+            tracing::info!(error, "nobody answers yet; trying on");
+        }
+        // Waiting may be dropped.
+        tokio::select! {
+            () = tokio::time::sleep(JOIN_RETRY) => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Calls each address once; how many others answered.
+pub(super) async fn join(inner: &Inner, addresses: &[String]) -> Result<usize, String> {
+    let mut answered = 0;
+    let mut failed = Vec::new();
+    for address in addresses {
+        let target = with_port(address, inner.options.port);
+        match call(inner, &target).await {
+            Ok(heard) => {
+                answered += 1;
+                inner.hear(&heard);
+            }
+            Err(error) => failed.push(format!("{target}: {error}")),
+        }
+    }
+    inner.tell();
+    if answered == 0 && !failed.is_empty() { Err(failed.join("; ")) } else { Ok(answered) }
+}
+
+/// `address` with a port: its own, or `port`.
+fn with_port(address: &str, port: u16) -> String {
+    let bare_v6 = address.matches(':').count() > 1 && !address.starts_with('[');
+    let named = !bare_v6 && address.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+    if named { address.to_owned() } else { host_port(address.trim_matches(['[', ']']), port) }
+}
+
+impl Inner {
+    fn message(&self) -> Message {
+        let bootstrapped = (self.options.bootstrapped)();
+        let mut members = self.members.lock();
+        members.change_me(|me| me.bootstrapped = bootstrapped);
+        Message { from: members.me().clone(), members: members.all().to_vec() }
+    }
+
+    fn hear(&self, heard: &Message) {
+        if heard.from.datacenter != self.options.me.datacenter {
+            let (name, theirs) = (&heard.from.name, &heard.from.datacenter);
+            tracing::warn!(member = name, datacenter = theirs, "member of another data center");
+            return;
+        }
+        self.members.lock().hear(&heard.from, &heard.members);
+        self.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn an_address_gets_a_port_where_it_has_none() {
+        for (address, expected) in [
+            ("10.0.0.1", "10.0.0.1:8301"),
+            ("10.0.0.1:9", "10.0.0.1:9"),
+            ("host", "host:8301"),
+            ("host:9", "host:9"),
+            ("::1", "[::1]:8301"),
+            ("[::1]", "[::1]:8301"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(with_port(address, 8301), expected, "{address}");
+        }
+    }
+}
