@@ -1,0 +1,16 @@
+//! JSON shapes of Consul's API, field for field in the order of Consul's own structs.
+//!
+//! *Never*: a status, a header, a route.
+
+mod catalog;
+mod kv;
+mod member;
+mod session;
+
+pub(super) use catalog::{
+    AgentServiceJson, CatalogServiceJson, CheckJson, InstanceJson, NodeJson, NodeServiceListJson,
+    NodeServiceMapJson,
+};
+pub(super) use kv::{KvListJson, TxnErrorJson, TxnJson, TxnReadJson, TxnResultJson};
+pub(super) use member::MemberJson;
+pub(super) use session::SessionJson;

@@ -1,0 +1,130 @@
+//! Logs: one line or one JSON object an event, to the error stream or to a file; the level can be
+//! changed while the program runs.
+
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
+
+/// Longest level text, in bytes.
+const LEVEL_BYTES_MAX: usize = 256;
+
+/// How logs are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// `trace`, `debug`, `info`, `warn`, `error`, in any case, Consul's `err` too; or directives
+    /// by target such as `info,raft=debug`.
+    pub level: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// A file to append to; `None` means the error stream.
+    pub file: Option<PathBuf>,
+}
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is none.
+    #[error("log level {0:?} is none of trace, debug, info, warn, error")]
+    Level(String),
+    /// The file cannot be opened.
+    #[error("cannot open the log file: {0}")]
+    File(#[from] std::io::Error),
+    /// Logs were started before in this process.
+    #[error("logs were started already")]
+    Started,
+    /// Logs have ended.
+    #[error("logs have ended")]
+    Ended,
+}
+
+/// Changes the level while the program runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
+
+impl LogHandle {
+    /// Sets another level, at once.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Level`] leaves the level as it was.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        self.0.reload(filter(level)?).ok().ok_or(LogError::Ended)
+    }
+}
+
+/// Starts logs for the whole process; once.
+///
+/// # Errors
+///
+/// [`LogError`] for a level or a file that makes no sense, or a second start.
+pub fn init_logs(options: &LogOptions) -> Result<LogHandle, LogError> {
+    let (level, handle) = reload::Layer::new(filter(&options.level)?);
+    let file = options.file.as_ref().map(open).transpose()?.map(Arc::new);
+    let registry = tracing_subscriber::registry().with(level);
+    let lines = fmt::layer().with_ansi(false);
+    let started = match (file, options.json) {
+        (Some(file), true) => registry.with(lines.json().with_writer(file)).try_init(),
+        (Some(file), false) => registry.with(lines.with_writer(file)).try_init(),
+        (None, true) => registry.with(lines.json().with_writer(std::io::stderr)).try_init(),
+        (None, false) => registry.with(lines.with_writer(std::io::stderr)).try_init(),
+    };
+    started.ok().ok_or(LogError::Started)?;
+    Ok(LogHandle(handle))
+}
+
+fn open(path: &PathBuf) -> Result<File, LogError> {
+    Ok(OpenOptions::new().create(true).append(true).open(path)?)
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    let wrong = || LogError::Level(level.chars().take(LEVEL_BYTES_MAX).collect());
+    if level.len() > LEVEL_BYTES_MAX {
+        return Err(wrong());
+    }
+    let word = level.trim().to_ascii_lowercase();
+    let word = match word.as_str() {
+        "" => "info",
+        "err" => "error",
+        other => other,
+    };
+    let known = ["trace", "debug", "info", "warn", "error", "off"].contains(&word);
+    if !known && !word.contains('=') && !word.contains(',') {
+        return Err(wrong());
+    }
+    let directives = if known { quiet(word) } else { word.to_owned() };
+    EnvFilter::try_new(directives).ok().ok_or_else(wrong)
+}
+
+/// `level` for this program, and the libraries below it one step quieter: what consensus tells at
+/// `info` is a page for each election.
+fn quiet(level: &str) -> String {
+    let below = match level {
+        "trace" => "debug",
+        "debug" => "info",
+        "info" => "warn",
+        quieter => quieter,
+    };
+    let libraries = ["openraft", "hyper", "hyper_util", "reqwest", "rustls"];
+    let lines = libraries.iter().map(|library| format!(",{library}={below}"));
+    std::iter::once(level.to_owned()).chain(lines).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_consuls_and_directives() {
+        for level in ["INFO", "debug", "Err", "", "info,raft=debug"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        for level in ["loud", "info=what=x"] {
+            assert!(matches!(filter(level), Err(LogError::Level(_))), "{level}");
+        }
+    }
+}
