@@ -1,0 +1,321 @@
+//! `watch`: shows a view of the state once, or runs a program whenever it changes.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ArgAction;
+use reqwest::Method;
+use serde_json::{Map, Value};
+use tokio::io::AsyncWriteExt as _;
+
+use super::api::Api;
+use super::membership::usage;
+use super::screen::{DONE, Screen};
+use super::shell::{command, interrupted, trouble, unstarted};
+use super::target::Servers;
+
+/// Longest wait of one blocking read.
+const WAIT: &str = "10m";
+
+/// Pause after the first failure; it grows with the square of their number.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Longest pause after a failure.
+const RETRY_MAX: Duration = Duration::from_mins(3);
+
+/// Order in which Consul's client writes a key's fields.
+const KEY_FIELDS: [&str; 7] =
+    ["Key", "CreateIndex", "ModifyIndex", "LockIndex", "Flags", "Value", "Session"];
+
+/// Watch for changes: prints the view, or runs CHILD with it on each change.
+#[derive(Debug, clap::Args)]
+pub(super) struct Watch {
+    #[command(flatten)]
+    at: Servers,
+    /// Key to watch, for type key.
+    #[arg(long, value_name = "key", default_value = "")]
+    key: String,
+    /// Event to watch, for type event.
+    #[arg(long, value_name = "name", default_value = "")]
+    name: String,
+    /// Only instances that pass all checks, for type service.
+    #[arg(long, value_name = "bool", action = ArgAction::Set, default_value_t = false)]
+    passingonly: bool,
+    /// Prefix to watch, for type keyprefix.
+    #[arg(long, value_name = "prefix", default_value = "")]
+    prefix: String,
+    /// Service to watch, for types service and checks.
+    #[arg(long, value_name = "name", default_value = "")]
+    service: String,
+    /// Run CHILD by a shell.
+    #[arg(long, value_name = "bool", action = ArgAction::Set, default_value_t = true)]
+    shell: bool,
+    /// State to watch, for type checks.
+    #[arg(long, value_name = "state", default_value = "")]
+    state: String,
+    /// Only instances with this tag, for type service; may be repeated.
+    #[arg(long, value_name = "tag")]
+    tag: Vec<String>,
+    /// key, keyprefix, services, nodes, service, checks or event.
+    #[arg(long = "type", value_name = "type", default_value = "")]
+    kind: String,
+    #[arg(value_name = "CHILD")]
+    args: Vec<String>,
+}
+
+/// What to read, and how to show it.
+struct View {
+    path: String,
+    query: Vec<(&'static str, String)>,
+    one_key: bool,
+    keys: bool,
+}
+
+impl Watch {
+    pub(super) async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
+        if self.kind.is_empty() {
+            screen.warn("Watch type must be specified\n")?;
+            return usage(screen, "watch");
+        }
+        let view = self.view()?;
+        let api = self.at.open()?;
+        let (first, index) = view.read(&api, 0).await.context("Error querying Consul agent")?;
+        if self.args.is_empty() {
+            let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+            let mut text = Vec::new();
+            let mut writer = serde_json::Serializer::with_formatter(&mut text, indent);
+            serde::Serialize::serialize(&first, &mut writer)?;
+            screen.say(String::from_utf8_lossy(&text))?;
+            return Ok(DONE);
+        }
+        tokio::select! {
+            stopped = interrupted() => stopped.map(|()| DONE),
+            ended = self.follow(&view, &api, (first, index), screen) => ended,
+        }
+    }
+
+    /// Runs the child for what is there, then for each change, until one fails.
+    async fn follow(
+        &self,
+        view: &View,
+        api: &Api,
+        first: (Value, u64),
+        screen: &mut Screen<'_>,
+    ) -> Result<u8> {
+        let (mut value, mut index) = first;
+        let mut failures = 0;
+        if let Err(error) = self.handle(&value, index, screen).await {
+            return screen.fail(format_args!("{error:#}"));
+        }
+        loop {
+            let (next, at) = match view.read(api, index).await {
+                Ok(read) => read,
+                Err(error) => {
+                    failures += 1;
+                    let pause = RETRY_MAX.min(RETRY * failures * failures);
+                    let kind = &self.kind;
+                    screen.warn(format_args!(
+                        "Watch (type: {kind}) errored: {error:#}, retry in {pause:?}"
+                    ))?;
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+            };
+            failures = 0;
+            // An index that falls means another history: start over.
+            let changed = next != value;
+            index = if at < index { 0 } else { at };
+            if !changed {
+                continue;
+            }
+            value = next;
+            if let Err(error) = self.handle(&value, at, screen).await {
+                return screen.fail(format_args!("{error:#}"));
+            }
+        }
+    }
+
+    async fn handle(&self, value: &Value, index: u64, screen: &mut Screen<'_>) -> Result<()> {
+        screen.flush()?;
+        let mut child = command(&self.args, self.shell).context("no command to run")?;
+        child.env("CONSUL_INDEX", index.to_string()).stdin(Stdio::piped());
+        let spawned = child.spawn();
+        let mut child = spawned.map_err(|error| {
+            anyhow::anyhow!("Error starting handler: {}", unstarted(&self.args, &error))
+        })?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let mut text = serde_json::to_vec(value)?;
+            text.push(b'\n');
+            // A child that does not read its input has not failed.
+            if let Err(error) = stdin.write_all(&text).await
+                && error.kind() != std::io::ErrorKind::BrokenPipe
+            {
+                return Err(error.into());
+            }
+        }
+        match trouble(child.wait().await?) {
+            None => Ok(()),
+            Some(why) => bail!("Error executing handler: {why}"),
+        }
+    }
+
+    fn view(&self) -> Result<View> {
+        let plain = |path: &str| View {
+            path: path.to_owned(),
+            query: Vec::new(),
+            one_key: false,
+            keys: false,
+        };
+        Ok(match self.kind.as_str() {
+            "key" if self.key.is_empty() => bail!("Must specify a single key to watch"),
+            "key" => View { one_key: true, keys: true, ..plain(&format!("kv/{}", self.key)) },
+            "keyprefix" if self.prefix.is_empty() => {
+                bail!("Must specify a single prefix to watch")
+            }
+            "keyprefix" => View {
+                query: vec![("recurse", String::new())],
+                keys: true,
+                ..plain(&format!("kv/{}", self.prefix))
+            },
+            "services" => plain("catalog/services"),
+            "nodes" => plain("catalog/nodes"),
+            "service" if self.service.is_empty() => {
+                bail!("Must specify a single service to watch")
+            }
+            "service" => {
+                let mut query: Vec<_> = self.tag.iter().map(|tag| ("tag", tag.clone())).collect();
+                if self.passingonly {
+                    query.push(("passing", "1".to_owned()));
+                }
+                View { query, ..plain(&format!("health/service/{}", self.service)) }
+            }
+            "checks" if !self.service.is_empty() && !self.state.is_empty() => {
+                bail!("Cannot specify service and state")
+            }
+            "checks" if !self.service.is_empty() => {
+                plain(&format!("health/checks/{}", self.service))
+            }
+            "checks" if self.state.is_empty() => plain("health/state/any"),
+            "checks" => plain(&format!("health/state/{}", self.state)),
+            "event" => View {
+                query: match self.name.as_str() {
+                    "" => Vec::new(),
+                    name => vec![("name", name.to_owned())],
+                },
+                ..plain("event/list")
+            },
+            other => bail!("Unsupported watch type: {other}"),
+        })
+    }
+}
+
+impl View {
+    /// What is there now, once its index is not `after`.
+    async fn read(&self, api: &Api, after: u64) -> Result<(Value, u64)> {
+        let after = after.to_string();
+        let mut query: Vec<_> =
+            self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if after != "0" {
+            query.extend([("index", after.as_str()), ("wait", WAIT)]);
+        }
+        let answer = api.send(Method::GET, &self.path, &query, Vec::new()).await?;
+        let index = answer.index.unwrap_or_default();
+        if answer.status == 404 && self.keys {
+            return Ok((Value::Null, index));
+        }
+        let mut value: Value = answer.expect_ok()?.json()?;
+        if self.keys {
+            value.as_array_mut().into_iter().flatten().for_each(order_fields);
+        }
+        if self.one_key {
+            value = value.get_mut(0).map_or(Value::Null, Value::take);
+        }
+        Ok((value, index))
+    }
+}
+
+fn order_fields(pair: &mut Value) {
+    let mut ordered = Map::new();
+    for name in KEY_FIELDS {
+        let value = pair.get(name).cloned();
+        let absent = if name == "Session" { Value::from("") } else { Value::Null };
+        ordered.insert(name.to_owned(), value.unwrap_or(absent));
+    }
+    *pair = Value::Object(ordered);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::play;
+
+    #[test]
+    fn a_view_is_shown_once() {
+        let pair =
+            r#"[{"LockIndex":0,"Key":"a","Flags":3,"Value":null,"CreateIndex":1,"ModifyIndex":2}]"#;
+        let shown = "{\n    \"Key\": \"a\",\n    \"CreateIndex\": 1,\n    \"ModifyIndex\": 2,\n    \
+                     \"LockIndex\": 0,\n    \"Flags\": 3,\n    \
+                     \"Value\": null,\n    \"Session\": \"\"\n}\n";
+        let table: [(&[&str], u16, &str, &str, &str); 6] = [
+            (&["watch", "-type=key", "-key=a"], 200, pair, "kv/a", shown),
+            (&["watch", "-type=key", "-key=a"], 404, "", "kv/a", "null\n"),
+            (
+                &["watch", "-type=services"],
+                200,
+                r#"{"b":[],"a":[]}"#,
+                "catalog/services",
+                "{\n    \"b\": [],\n    \"a\": []\n}\n",
+            ),
+            (
+                &["watch", "-type=service", "-service=w", "-tag=t", "-passingonly"],
+                200,
+                "[]",
+                "health/service/w?tag=t&passing=1",
+                "[]\n",
+            ),
+            (
+                &["watch", "-type=checks", "-state=passing"],
+                200,
+                "[]",
+                "health/state/passing",
+                "[]\n",
+            ),
+            (&["watch", "-type=keyprefix", "-prefix=p/"], 404, "", "kv/p/?recurse", "null\n"),
+        ];
+        for (line, status, body, path, shown) in table {
+            let (code, out, err, asked) = play(line, &[(status, body)]);
+            assert_eq!((code, out.as_str(), err.as_str()), (0, shown, ""), "{line:?}");
+            assert_eq!(asked, [format!("GET /v1/{path}")], "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_runs_on_each_change_until_one_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("seen");
+        let child = format!("cat >> {0}; test $(grep -c . {0}) -lt 2", file.display());
+        let line = ["watch", "-type=services", &child];
+        let answers = [(200, r#"{"a":[]}"#), (200, r#"{"a":[]}"#), (200, r#"{"b":[]}"#)];
+        let (code, _, err, asked) = play(&line, &answers);
+        assert_eq!((code, err.as_str()), (1, "Error executing handler: exit status 1\n"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"a\":[]}\n{\"b\":[]}\n");
+        assert_eq!(asked[2], "GET /v1/catalog/services?index=7&wait=10m");
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let table: [(&[&str], &str); 4] = [
+            (&["watch", "-type=key"], "Must specify a single key to watch\n"),
+            (&["watch", "-type=x"], "Unsupported watch type: x\n"),
+            (
+                &["watch", "-type=checks", "-state=a", "-service=b"],
+                "Cannot specify service and state\n",
+            ),
+            (&["watch", "-type=service"], "Must specify a single service to watch\n"),
+        ];
+        for (line, told) in table {
+            let (code, _, err, _) = play(line, &[]);
+            assert_eq!((code, err.as_str()), (1, told), "{line:?}");
+        }
+    }
+}
