@@ -1,7 +1,28 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod limits;
+pub mod time;
+
 pub mod codec;
 pub mod lifecycle;
-pub mod limits;
+pub mod telemetry;
+
 pub mod model;
-pub mod time;
+
+pub mod config;
+pub mod gossip;
+pub mod store;
+pub mod watch;
+
+pub mod replica;
+
+pub mod client;
+
+pub mod agent;
+
+pub mod dns;
+pub mod http;
+
+pub mod node;
+
+pub mod cli;

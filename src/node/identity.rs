@@ -1,0 +1,104 @@
+//! Who this node is across restarts: its id, and what it says of itself to the pool.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::run::NodeError;
+use crate::config::Config;
+use crate::model::{Member, MemberStatus};
+use crate::time;
+
+/// Where the id is kept below the data folder. Consul keeps it in a file of the same name.
+const FILE: &str = "node-id";
+
+/// The id that was told, or the one kept in `dir`, or a new one that is then kept there.
+pub(super) fn node_id(told: Option<Uuid>, dir: &Path) -> Result<Uuid, NodeError> {
+    let path = dir.join(FILE);
+    let failed = |error: std::io::Error| NodeError::File(path.clone(), error.to_string());
+    let kept = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text.trim().parse::<Uuid>().map_err(|error| {
+            NodeError::File(path.clone(), format!("{text:?} is no uuid: {error}"))
+        })?),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let id = told.or(kept).unwrap_or_else(Uuid::new_v4);
+    if kept != Some(id) {
+        keep(&path, dir, id).map_err(failed)?;
+    }
+    Ok(id)
+}
+
+/// Written aside, synced and renamed: a crash leaves the old id or the new one.
+fn keep(path: &Path, dir: &Path, id: Uuid) -> std::io::Result<()> {
+    let aside = path.with_extension("new");
+    let mut file = std::fs::File::create(&aside)?;
+    writeln!(file, "{id}")?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    std::fs::File::open(dir)?.sync_all()
+}
+
+/// What this node says of itself to the pool. The tags are those that Consul's clients read.
+pub(super) fn member(config: &Config, id: Uuid, address: &str) -> Member {
+    let port = if config.server { config.ports.server } else { 0 };
+    let expect = if config.bootstrap { 1 } else { config.bootstrap_expect };
+    Member {
+        id: id.to_string(),
+        name: config.node_name.clone(),
+        address: address.to_owned(),
+        port: config.ports.serf_lan,
+        server_port: port,
+        datacenter: config.datacenter.clone(),
+        expect,
+        bootstrapped: false,
+        tags: tags(config, id, port, expect),
+        status: MemberStatus::Alive,
+        generation: time::wall_millis(),
+    }
+}
+
+fn tags(config: &Config, id: Uuid, port: u16, expect: u32) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([
+        ("role", if config.server { "consul" } else { "node" }.to_owned()),
+        ("dc", config.datacenter.clone()),
+        ("id", id.to_string()),
+        ("segment", String::new()),
+        ("build", format!("{}:", env!("CARGO_PKG_VERSION"))),
+        ("vsn", "2".to_owned()),
+        ("vsn_min", "2".to_owned()),
+        ("vsn_max", "3".to_owned()),
+        ("acls", "0".to_owned()),
+    ]);
+    if config.server {
+        tags.insert("port", port.to_string());
+        tags.insert("raft_vsn", "3".to_owned());
+        match expect {
+            0 => {}
+            1 => drop(tags.insert("bootstrap", "1".to_owned())),
+            more => drop(tags.insert("expect", more.to_string())),
+        }
+    }
+    tags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_made_once_and_a_damaged_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = node_id(None, dir.path()).unwrap();
+        assert_eq!(node_id(None, dir.path()).unwrap(), first);
+        let told = Uuid::from_u128(7);
+        assert_eq!(node_id(Some(told), dir.path()).unwrap(), told);
+        assert_eq!(node_id(None, dir.path()).unwrap(), told);
+        std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
+        let error = node_id(None, dir.path()).unwrap_err().to_string();
+        assert!(error.contains("node-id") && error.contains("nonsense"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Opens every port before anything else starts, so that a port in use is one clear line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::{TcpListener, UdpSocket};
+
+use super::run::NodeError;
+use crate::config::{Config, Listen};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Every open port of this node.
+pub(super) struct Ports {
+    /// Other servers.
+    pub(super) peers: TcpListener,
+    /// The pool.
+    pub(super) pool: TcpListener,
+    /// HTTP.
+    pub(super) http: Vec<TcpListener>,
+    /// DNS over UDP.
+    pub(super) dns_udp: Vec<UdpSocket>,
+    /// DNS over TCP.
+    pub(super) dns_tcp: Vec<TcpListener>,
+}
+
+/// Opens all that `config` names.
+pub(super) fn open(config: &Config) -> Result<Ports, NodeError> {
+    let mut http = Vec::new();
+    if let Some(port) = config.ports.http {
+        for listen in &config.addresses.http {
+            match listen {
+                Listen::Ip(address) => http.push(tcp("http", *address, port)?),
+                Listen::Unix(path) => {
+                    let why = "unix sockets are not supported yet".to_owned();
+                    return Err(NodeError::Listen("http", path.display().to_string(), why));
+                }
+            }
+        }
+    }
+    let (mut dns_udp, mut dns_tcp) = (Vec::new(), Vec::new());
+    if let Some(port) = config.ports.dns {
+        for address in &config.addresses.dns {
+            dns_tcp.push(tcp("dns", *address, port)?);
+            dns_udp.push(udp("dns", *address, port)?);
+        }
+    }
+    Ok(Ports {
+        peers: tcp("server", config.bind_addr, config.ports.server)?,
+        pool: tcp("serf_lan", config.bind_addr, config.ports.serf_lan)?,
+        http,
+        dns_udp,
+        dns_tcp,
+    })
+}
+
+fn tcp(door: &'static str, address: IpAddr, port: u16) -> Result<TcpListener, NodeError> {
+    let at = SocketAddr::new(address, port);
+    let opened = socket(at, socket2::Type::STREAM).and_then(|socket| {
+        socket.set_reuse_address(true)?; // a restart need not wait for old connections to fade
+        socket.bind(&at.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    });
+    opened.map_err(|error| NodeError::Listen(door, at.to_string(), error.to_string()))
+}
+
+fn udp(door: &'static str, address: IpAddr, port: u16) -> Result<UdpSocket, NodeError> {
+    let at = SocketAddr::new(address, port);
+    let opened = socket(at, socket2::Type::DGRAM).and_then(|socket| {
+        socket.bind(&at.into())?;
+        UdpSocket::from_std(socket.into())
+    });
+    opened.map_err(|error| NodeError::Listen(door, at.to_string(), error.to_string()))
+}
+
+fn socket(at: SocketAddr, kind: socket2::Type) -> std::io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(at), kind, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}

@@ -1,0 +1,309 @@
+//! Builds the rooms from the ground up, serves, and stops them in the opposite order.
+
+use std::io::Write as _;
+use std::net::{IpAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::options::Place;
+use super::signals::{Signals, Word};
+use super::{gauges, identity, listen, options};
+use crate::agent::{Agent, ReplaceChecks};
+use crate::client::Client;
+use crate::config::{Config, ConfigError};
+use crate::dns;
+use crate::gossip::Gossip;
+use crate::http::{self, Rooms};
+use crate::lifecycle::Tasks;
+use crate::replica::{self, Replica};
+use crate::telemetry::{LogHandle, LogOptions, Metrics, init_logs};
+
+/// How long doors may take to finish what they are doing.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long everything else may take to stop.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a node does not start, or stopped by itself. One line each, for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration asks for what cannot be.
+    #[error("{0}")]
+    Config(String),
+    /// The runtime cannot start: no threads, no descriptors.
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    /// A port cannot be opened.
+    #[error("cannot listen on {1} ({0}): {2}")]
+    Listen(&'static str, String, String),
+    /// A file or folder cannot be used.
+    #[error("{path}: {1}", path = .0.display())]
+    File(PathBuf, String),
+    /// The replica cannot start.
+    #[error(transparent)]
+    Replica(#[from] replica::StartError),
+    /// This machine's disk or bytes failed while the node ran.
+    #[error("stopped by a fault: {0}")]
+    Fault(String),
+}
+
+/// Runs a node until a signal stops it; `args` are read anew at SIGHUP.
+///
+/// Returns 0 after an orderly stop, 1 after a line on the error stream that says what is wrong.
+pub fn run(config: Config, args: &[String]) -> ExitCode {
+    let logs = LogOptions {
+        level: config.log_level.clone(),
+        json: config.log_json,
+        file: config.log_file.clone(),
+    };
+    let ran = init_logs(&logs)
+        .map_err(|error| NodeError::Config(error.to_string()))
+        .and_then(|logs| Ok((logs, tokio::runtime::Runtime::new().map_err(NodeError::Runtime)?)))
+        .and_then(|(logs, runtime)| runtime.block_on(run_until_stopped(config, args, logs)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where even the error stream is gone, the exit code still tells.
+            drop(writeln!(std::io::stderr().lock(), "==> {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_until_stopped(
+    config: Config,
+    args: &[String],
+    logs: LogHandle,
+) -> Result<(), NodeError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !config.server {
+        let why = "an agent without a server is not supported yet: add server = true";
+        return Err(NodeError::Config(why.to_owned()));
+    }
+    let temporary = Temporary::new(&config)?;
+    let dir = temporary.dir.clone();
+    std::fs::create_dir_all(&dir)
+        .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
+    let place =
+        Place { id: identity::node_id(config.node_id, &dir)?, dir, address: advertised(&config)? };
+    let node = Node::start(&config, &place).await?;
+    let pid = PidFile::write(config.pid_file.as_deref())?;
+    let outcome = node.serve(logs, || Config::load(args)).await;
+    drop(pid);
+    outcome
+}
+
+/// A running node.
+struct Node {
+    replica: Replica,
+    gossip: Gossip,
+    agent: Agent,
+    /// The doors and what hangs on them; stopped first.
+    doors: Tasks,
+    /// All else.
+    core: Tasks,
+    leave_asked: watch::Receiver<bool>,
+    leave_on: (bool, bool),
+}
+
+impl Node {
+    async fn start(config: &Config, place: &Place) -> Result<Self, NodeError> {
+        let ports = listen::open(config)?;
+        let (core, doors) = (Tasks::new(), Tasks::new());
+        let (told, members) = watch::channel(Arc::from([]));
+        let options = options::replica(config, place);
+        let replica = replica::start(options, ports.peers, members, &core).await?;
+        let options = options::gossip(config, place, replica.clone());
+        let gossip = Gossip::start(options, ports.pool, told, &core);
+        let client = Client::local(replica.clone());
+        let agent = Agent::start(options::agent(config, place), client.clone(), &core)
+            .map_err(|error| NodeError::Config(error.to_string()))?;
+        register(config, &agent).await?;
+
+        let metrics = Metrics::new();
+        gauges::fill(&metrics, client.clone(), gossip.clone());
+        let (leave, leave_asked) = watch::channel(false);
+        let rooms = Rooms {
+            client: client.clone(),
+            agent: agent.clone(),
+            gossip: gossip.clone(),
+            metrics: metrics.clone(),
+            leave,
+        };
+        let asked = Arc::new(options::http(config, place));
+        for listener in ports.http {
+            let (asked, rooms, tasks) = (Arc::clone(&asked), rooms.clone(), doors.clone());
+            doors.spawn(async move { http::serve(listener, asked, rooms, &tasks).await });
+        }
+        let asked = Arc::new(options::dns(config, metrics));
+        dns::serve(ports.dns_udp, ports.dns_tcp, asked, client, &doors).await;
+        let leave_on = (config.leave_on_terminate, !config.skip_leave_on_interrupt);
+        tracing::info!(
+            node = config.node_name,
+            id = %place.id,
+            address = place.address,
+            http = ?config.ports.http,
+            dns = ?config.ports.dns,
+            data = %place.dir.display(),
+            "portolan runs"
+        );
+        Ok(Self { replica, gossip, agent, doors, core, leave_asked, leave_on })
+    }
+
+    /// Waits for the word to stop, and stops.
+    async fn serve(
+        self,
+        logs: LogHandle,
+        reload: impl Fn() -> Result<Config, ConfigError>,
+    ) -> Result<(), NodeError> {
+        let mut signals = Signals::new().map_err(|error| NodeError::Fault(error.to_string()))?;
+        let mut fault = self.replica.fault();
+        let mut leave = self.leave_asked.clone();
+        let (leave, outcome) = loop {
+            // Each branch may be dropped: signals and channels keep what was not taken.
+            tokio::select! {
+                word = signals.next() => match word {
+                    Word::Reload => self.reload(&logs, &reload).await,
+                    Word::Terminate => break (self.leave_on.0, Ok(())),
+                    Word::Interrupt => break (self.leave_on.1, Ok(())),
+                },
+                Ok(_) = leave.wait_for(|asked| *asked) => break (true, Ok(())),
+                Ok(what) = fault.wait_for(Option::is_some) => {
+                    let what = what.clone().unwrap_or_default();
+                    break (false, Err(NodeError::Fault(what)));
+                }
+            }
+        };
+        self.stop(leave).await;
+        outcome
+    }
+
+    async fn stop(self, leave: bool) {
+        tracing::info!(leave, "stopping");
+        let cut = self.doors.stop(DRAIN).await;
+        if cut > 0 {
+            tracing::info!(cut, "requests were cut off");
+        }
+        if leave {
+            self.gossip.leave().await;
+        }
+        self.replica.stop().await;
+        let left = self.core.stop(PATIENCE).await;
+        if left > 0 {
+            tracing::warn!(left, "tasks did not stop by themselves");
+        }
+        tracing::info!("stopped");
+    }
+
+    async fn reload(&self, logs: &LogHandle, reload: &impl Fn() -> Result<Config, ConfigError>) {
+        let read = reload().map_err(|error| NodeError::Config(error.to_string()));
+        let done = match read {
+            Ok(config) => match logs.set_level(&config.log_level) {
+                Ok(()) => register(&config, &self.agent).await,
+                Err(error) => Err(NodeError::Config(error.to_string())),
+            },
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(error) => tracing::error!(%error, "configuration not reloaded"),
+        }
+    }
+}
+
+/// Registers the services and checks that the configuration names.
+async fn register(config: &Config, agent: &Agent) -> Result<(), NodeError> {
+    for value in &config.services {
+        let (service, checks) = http::parse_service(value).map_err(NodeError::Config)?;
+        let registered = agent.register_service(service, checks, ReplaceChecks::Yes).await;
+        registered.map_err(|error| NodeError::Config(error.to_string()))?;
+    }
+    for value in &config.checks {
+        let check = http::parse_check(value).map_err(NodeError::Config)?;
+        let registered = agent.register_check(check).await;
+        registered.map_err(|error| NodeError::Config(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The address that others use: told, or the bound one, or that of the way out of this machine.
+fn advertised(config: &Config) -> Result<String, NodeError> {
+    if let Some(told) = config.advertise_addr {
+        return Ok(told.to_string());
+    }
+    if !config.bind_addr.is_unspecified() {
+        return Ok(config.bind_addr.to_string());
+    }
+    let found = outward(config.bind_addr).filter(|address| !address.is_unspecified());
+    found.map(|address| address.to_string()).ok_or_else(|| {
+        let why = "no address to tell others: set advertise_addr or bind_addr";
+        NodeError::Config(why.to_owned())
+    })
+}
+
+/// The local address of the default route; no packet is sent.
+fn outward(family: IpAddr) -> Option<IpAddr> {
+    let (any, far) = match family {
+        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"), // TEST-NET-1, RFC 5737
+        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"), // RFC 3849
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(far).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// The data folder; removed at the end where it is `-dev`'s temporary one.
+struct Temporary {
+    dir: PathBuf,
+    remove: bool,
+}
+
+impl Temporary {
+    fn new(config: &Config) -> Result<Self, NodeError> {
+        if let Some(dir) = &config.data_dir {
+            return Ok(Self { dir: dir.clone(), remove: false });
+        }
+        let dir = std::env::temp_dir().join(format!("portolan-dev-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
+        Ok(Self { dir, remove: true })
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.remove
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        {
+            tracing::warn!(dir = %self.dir.display(), %error, "temporary data stays");
+        }
+    }
+}
+
+/// The file with this process's id; removed at the end.
+struct PidFile(Option<PathBuf>);
+
+impl PidFile {
+    fn write(path: Option<&Path>) -> Result<Self, NodeError> {
+        if let Some(path) = path {
+            std::fs::write(path, std::process::id().to_string())
+                .map_err(|error| NodeError::File(path.to_owned(), error.to_string()))?;
+        }
+        Ok(Self(path.map(Path::to_owned)))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(file = %path.display(), %error, "pid file stays");
+        }
+    }
+}
