@@ -1,0 +1,157 @@
+//! What Linux says about processes and about this machine.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// Clock ticks in a second in `/proc/<pid>/stat`: USER_HZ, 100 on every architecture we build for.
+/// Source: proc_pid_stat(5), "utime".
+const TICKS_PER_SECOND: f64 = 100.0;
+/// KiB in a MiB.
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// Memory of a process in MiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) resident: f64,
+    /// Most that was ever resident.
+    pub(crate) peak: f64,
+}
+
+/// Processor time of a process so far, user and system, all its threads, in seconds.
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let text = read(&format!("/proc/{pid}/stat"))?;
+    let ticks = ticks(&text).with_context(|| format!("/proc/{pid}/stat: {text:?}"))?;
+    Ok(crate::figures::float(ticks) / TICKS_PER_SECOND)
+}
+
+/// Processor seconds that everybody on this machine has used so far, or that the host took away.
+/// Source: proc_stat(5), "cpu": user, nice, system, steal; interrupts belong to nobody.
+pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
+    let text = read("/proc/stat")?;
+    let ticks = busy(&text).context("/proc/stat: no line of all processors")?;
+    Ok(crate::figures::float(ticks) / TICKS_PER_SECOND)
+}
+
+/// Memory of a process now.
+pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let text = read(&format!("/proc/{pid}/status"))?;
+    let mib = |name: &str| {
+        let kib = kib(&text, name).with_context(|| format!("/proc/{pid}/status: no {name}"))?;
+        anyhow::Ok(crate::figures::float(kib) / KIB_PER_MIB)
+    };
+    Ok(Memory { resident: mib("VmRSS:")?, peak: mib("VmHWM:")? })
+}
+
+/// One line on this machine: processors, memory, kernel, load before we begin.
+pub(crate) fn describe() -> String {
+    let or_unknown = |text: anyhow::Result<String>| text.unwrap_or_else(|_| "unknown".to_owned());
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let info = or_unknown(read("/proc/cpuinfo"));
+    let model = info.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let model = model.unwrap_or("unknown model");
+    let total = kib(&or_unknown(read("/proc/meminfo")), "MemTotal:").unwrap_or(0);
+    let kernel = or_unknown(read("/proc/sys/kernel/osrelease"));
+    let load = or_unknown(read("/proc/loadavg"));
+    let load: Vec<_> = load.split(' ').take(3).collect();
+    format!(
+        "{cpus} processors ({model}), {} GiB, Linux {}, load average before {}",
+        total / (1024 * 1024),
+        kernel.trim(),
+        load.join(" ")
+    )
+}
+
+/// The kind of file system that holds `path`, as the kernel names it.
+pub(crate) fn file_system(path: &Path) -> anyhow::Result<String> {
+    let path = path.canonicalize().with_context(|| path.display().to_string())?;
+    let mounts = read("/proc/self/mountinfo")?;
+    Ok(holder(&mounts, &path).unwrap_or("unknown").to_owned())
+}
+
+fn read(path: &str) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.to_owned())
+}
+
+/// Fields 14 and 15; the second field is a name in brackets that may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ').skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn busy(stat: &str) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> = line.split_whitespace().map_while(|one| one.parse().ok()).collect();
+    let [user, nice, system, _idle, _wait, _irq, _softirq, steal, ..] = fields[..] else {
+        return None;
+    };
+    Some(user + nice + system + steal)
+}
+
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Of all mounts above `path` the deepest, and of those the last.
+fn holder<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (mount, kind) = line.split_once(" - ")?;
+            let point = Path::new(mount.split(' ').nth(4)?);
+            let deep = path.starts_with(point).then(|| point.components().count())?;
+            Some((deep, kind.split(' ').next()?))
+        })
+        .max_by_key(|(deep, _)| *deep)
+        .map(|(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_brackets_and_spaces_is_passed_over() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 900 0 0 0 17 4 0 0 20 0 1 0 100";
+        assert_eq!(ticks(stat), Some(21));
+        assert_eq!(ticks("42 nonsense"), None);
+    }
+
+    #[test]
+    fn the_machine_is_busy_with_user_nice_system_and_steal() {
+        let stat = "cpu  1 20 300 9 9 9 9 4000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy(stat), Some(4321));
+        assert_eq!(busy("intr 7\n"), None);
+        assert!(busy_seconds().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn status_lines_are_found_by_name() {
+        let status = "VmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\nThreads:\t1\n";
+        assert_eq!(kib(status, "VmRSS:"), Some(1024));
+        assert_eq!(kib(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn the_deepest_mount_holds_the_path() {
+        let mounts = "1 0 0:1 / / rw - overlay o rw\n2 1 0:2 / /tmp rw shared:1 - tmpfs t rw\n\
+                      3 1 0:3 / /tmp/disk rw - ext4 /dev/a rw\n";
+        let of = |path: &str| holder(mounts, Path::new(path));
+        assert_eq!(of("/tmp/disk/x"), Some("ext4"));
+        assert_eq!(of("/tmp/diskette"), Some("tmpfs"));
+        assert_eq!(of("/var"), Some("overlay"));
+    }
+
+    #[test]
+    fn this_process_has_memory_and_a_file_system() {
+        let own = memory(std::process::id()).unwrap();
+        assert!(own.resident > 0.0 && own.peak >= own.resident);
+        assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
+        assert_ne!(file_system(Path::new("/proc")).unwrap(), "unknown");
+    }
+}

@@ -1,0 +1,198 @@
+//! What the command line may choose.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::cluster::System;
+use crate::rows::{ROWS, Row};
+
+/// Most runs that one table may stand on.
+const RUNS_MAX: u32 = 99;
+/// Longest time that one row may be driven, in seconds.
+const SECONDS_MAX: f64 = 3_600.0;
+/// Most keys in the data set: the key's decimal number has eight digits.
+const KEYS_MAX: u32 = 10_000_000;
+
+/// Compares Portolan with the real Consul: same client, same requests, same machine, in turn.
+#[derive(Parser, Debug)]
+#[command(name = "portolan-bench", version)]
+pub(crate) struct Options {
+    /// Our program.
+    #[arg(long, default_value = "target/release/portolan")]
+    pub(crate) ours: PathBuf,
+    /// The real Consul [default: ~/.cache/portolan-peers/usr/bin/consul].
+    #[arg(long)]
+    consul: Option<PathBuf>,
+    /// Measure one system alone.
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+    /// Runs of each system; the table shows their median and range.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: u32,
+    /// Seconds that each row is measured for, in each run.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Seconds of load before each measurement, not counted.
+    #[arg(long, default_value_t = 1.0)]
+    warmup: f64,
+    /// Seconds without load before idle memory is read.
+    #[arg(long, default_value_t = 3.0)]
+    settle: f64,
+    /// Keys in the data set, all written before the first row.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) keys: u32,
+    /// Which servers the connections go to.
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) target: Target,
+    /// Only these rows (may be repeated): put-1, put-64, put-256, get, get-stale, dns-srv.
+    #[arg(long = "row")]
+    rows: Vec<String>,
+    /// Threads of the load generator.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) client_threads: usize,
+    /// Where the servers keep data and logs: on the disk that you mean, not in memory.
+    #[arg(long, default_value = "target/bench")]
+    pub(crate) data: PathBuf,
+}
+
+/// The one system to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Ours,
+    Consul,
+}
+
+/// Where connections go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// To the leader alone.
+    Leader,
+    /// Evenly over the three servers, as behind a balancer.
+    All,
+}
+
+impl Options {
+    /// Whether every figure is within its bounds; the error names the first that is not.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let runs = self.runs;
+        anyhow::ensure!((1..=RUNS_MAX).contains(&runs), "--runs {runs}: 1 to {RUNS_MAX}");
+        let keys = self.keys;
+        anyhow::ensure!((1..=KEYS_MAX).contains(&keys), "--keys {keys}: 1 to {KEYS_MAX}");
+        let threads = self.client_threads;
+        anyhow::ensure!((1..=64).contains(&threads), "--client-threads {threads}: 1 to 64");
+        for (flag, value, least) in [
+            ("seconds", self.seconds, 0.1),
+            ("warmup", self.warmup, 0.0),
+            ("settle", self.settle, 0.0),
+        ] {
+            let fits = (least..=SECONDS_MAX).contains(&value);
+            anyhow::ensure!(fits, "--{flag} {value}: {least} to {SECONDS_MAX} seconds");
+        }
+        for name in &self.rows {
+            let known = ROWS.iter().any(|row| row.name == name);
+            anyhow::ensure!(known, "--row {name}: there is no such row, see --help");
+        }
+        Ok(())
+    }
+
+    /// The rows that were asked for, in the table's order.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let wanted = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|n| n == row.name);
+        ROWS.iter().filter(wanted).copied().collect()
+    }
+
+    /// How long each row is measured.
+    pub(crate) fn seconds(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// How long each row runs before that.
+    pub(crate) fn warmup(&self) -> Duration {
+        Duration::from_secs_f64(self.warmup)
+    }
+
+    /// How long a new cluster is left alone before its idle memory is read.
+    pub(crate) fn settle(&self) -> Duration {
+        Duration::from_secs_f64(self.settle)
+    }
+
+    /// The systems to measure, ours first.
+    ///
+    /// Consul may be missing, which is said loudly; ours may not, unless it was not asked for.
+    pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
+        let mut systems = Vec::with_capacity(2);
+        if self.only != Some(Only::Consul) {
+            let program = &self.ours;
+            anyhow::ensure!(
+                program.is_file(),
+                "{}: no such program; build it first, or measure with --only consul",
+                program.display()
+            );
+            systems.push(System { name: "ours", program: absolute(program)?, net: [127, 0, 2] });
+        }
+        if self.only != Some(Only::Ours) {
+            let program = self.consul_program();
+            if program.is_file() {
+                let program = absolute(&program)?;
+                systems.push(System { name: "Consul", program, net: [127, 0, 3] });
+            } else {
+                let path = program.display();
+                anyhow::ensure!(!systems.is_empty(), "{path}: no such program");
+                crate::say(&format!("*** {path} IS MISSING: ONLY OURS IS MEASURED, NO RATIOS ***"));
+            }
+        }
+        Ok(systems)
+    }
+
+    fn consul_program(&self) -> PathBuf {
+        let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
+        let usual = || home().join(".cache/portolan-peers/usr/bin/consul");
+        self.consul.clone().unwrap_or_else(usual)
+    }
+}
+
+fn absolute(program: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(program)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Options {
+        let program = ["portolan-bench"];
+        Options::try_parse_from(program.iter().chain(args)).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_within_their_bounds() {
+        let options = parse(&[]);
+        options.check().unwrap();
+        assert_eq!(options.rows().len(), ROWS.len());
+        assert_eq!(options.target, Target::All);
+    }
+
+    #[test]
+    fn the_error_names_flag_value_and_bound() {
+        let refused = |args: &[&str]| parse(args).check().unwrap_err().to_string();
+        assert_eq!(refused(&["--runs", "0"]), "--runs 0: 1 to 99");
+        assert_eq!(refused(&["--seconds", "0"]), "--seconds 0: 0.1 to 3600 seconds");
+        assert_eq!(refused(&["--row", "nil"]), "--row nil: there is no such row, see --help");
+    }
+
+    #[test]
+    fn rows_keep_the_order_of_the_table() {
+        let rows = parse(&["--row", "dns-srv", "--row", "put-64"]).rows();
+        assert_eq!(rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["put-64", "dns-srv"]);
+    }
+
+    #[test]
+    fn help_names_every_row() {
+        let help = <Options as clap::CommandFactory>::command().render_help().to_string();
+        for row in ROWS {
+            assert!(help.contains(row.name), "{} is not in the help", row.name);
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The table, in Markdown.
+
+use std::fmt::Write as _;
+
+use crate::figures::{Spread, float, per, short, spread};
+use crate::load::Sample;
+use crate::machine::Memory;
+use crate::rows::{INSTANCES, Row};
+use crate::run::Turn;
+
+/// Share of errors above which a row of a run does not count, in requests: 1 in 1,000.
+const ERRORS_ONE_IN: u64 = 1_000;
+/// Share of its threads that the load generator may be busy before it is called the limit.
+const CLIENT_BUSY_MAX: f64 = 0.9;
+/// Processors that other programs may keep busy before a row is called disturbed.
+const OTHERS_BUSY_MAX: f64 = 0.1;
+/// Moments at which memory is read.
+const MOMENTS: [&str; 3] = ["idle", "with the data set", "after all rows"];
+
+/// Under which circumstances the table came about.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// Processors, memory, kernel, load.
+    pub(crate) machine: String,
+    /// One line for each system.
+    pub(crate) versions: Vec<String>,
+    /// File system under the data.
+    pub(crate) disk: String,
+    /// Keys in the data set.
+    pub(crate) keys: u32,
+    /// Runs of each system.
+    pub(crate) runs: u32,
+    /// Seconds measured for each row.
+    pub(crate) seconds: f64,
+    /// Seconds before that.
+    pub(crate) warmup: f64,
+    /// Threads of the load generator.
+    pub(crate) client_threads: usize,
+    /// Whether only the leader was asked.
+    pub(crate) leader_only: bool,
+}
+
+/// A system's name and its turns, in the order of the runs.
+type Result = (&'static str, Vec<Turn>);
+/// Takes one figure out of a sample.
+type Pick = fn(&Sample) -> f64;
+
+/// Everything as one Markdown text. With two systems the ratio is the first over the second.
+pub(crate) fn table(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
+    let sections = [
+        heading(setting, results),
+        speed(rows, results),
+        cost(rows, results),
+        memory(results),
+        notes(setting, rows, results),
+    ];
+    sections.join("\n")
+}
+
+/// A sample in one line, for the progress.
+pub(crate) fn one_line(sample: &Sample) -> String {
+    let verdict = if is_valid(sample) { "" } else { ", INVALID" };
+    format!(
+        "{} a second, p50 {} ms, p99 {} ms, {} errors{verdict}",
+        short(sample.rate),
+        short(sample.p50),
+        short(sample.p99),
+        errors(sample)
+    )
+}
+
+/// Whether at most one request in a thousand failed, and any succeeded.
+fn is_valid(sample: &Sample) -> bool {
+    sample.good > 0 && errors(sample) * ERRORS_ONE_IN <= sample.good + errors(sample)
+}
+
+fn errors(sample: &Sample) -> u64 {
+    sample.errors.values().sum()
+}
+
+fn heading(setting: &Setting, results: &[Result]) -> String {
+    let alone = match results {
+        [(name, _)] => format!("\n**Only {name} was measured: there are no ratios.**\n"),
+        _ => String::new(),
+    };
+    let goal = if setting.leader_only { "the leader" } else { "all three servers evenly" };
+    format!(
+        "Machine: {}; data on {}.\n{}.\n\
+         Three servers on loopback, one system at a time, {} runs in turn from empty disks, each \
+         row {} s after {} s of warm-up, {} keys of 128 B, closed loop over {goal}, {} client \
+         thread(s) on the same machine. Medians, in brackets least to greatest; ratio: first over \
+         second system (rate: more is better; everything else: less is better).\n{alone}",
+        setting.machine,
+        setting.disk,
+        setting.versions.join("; "),
+        setting.runs,
+        setting.seconds,
+        setting.warmup,
+        short(f64::from(setting.keys)),
+        setting.client_threads,
+    )
+}
+
+fn speed(rows: &[Row], results: &[Result]) -> String {
+    let mut columns = with_ratio(names(results, ", a second"), results);
+    columns.extend(with_ratio(names(results, ", p50 / p99 ms"), results));
+    let mut out = head("requests", &columns);
+    for (at, row) in rows.iter().enumerate() {
+        let mut cells = cells(results, at, |sample| sample.rate);
+        if let [.., ratio] = &mut cells[..]
+            && results.len() == 2
+        {
+            *ratio = format!("**{ratio}**");
+        }
+        let p50: Pick = |sample| sample.p50;
+        let p99: Pick = |sample| sample.p99;
+        cells.extend(results.iter().map(|(_, turns)| {
+            let (p50, p99) = (row_spread(turns, at, p50), row_spread(turns, at, p99));
+            format!("{} / {}", middle(p50), range(p99))
+        }));
+        if results.len() == 2 {
+            let (p50, p99) = (ratios(results, at, p50), ratios(results, at, p99));
+            cells.push(format!("{} / {}", middle(p50), range(p99)));
+        }
+        line(&mut out, row.title, &cells);
+    }
+    out
+}
+
+fn cost(rows: &[Row], results: &[Result]) -> String {
+    let mut columns = with_ratio(names(results, ", servers' CPU s for 1,000"), results);
+    columns.extend(names(results, ", client's cores"));
+    columns.extend(names(results, ", other programs' cores"));
+    columns.extend(names(results, ", bytes an answer"));
+    let mut out = head("work", &columns);
+    let beside: [Pick; 3] =
+        [|sample| sample.client_cores, |sample| sample.other_cores, |sample| sample.bytes];
+    for (at, row) in rows.iter().enumerate() {
+        let mut cells = cells(results, at, |sample| sample.server_cpu);
+        for pick in beside {
+            cells.extend(results.iter().map(|(_, turns)| middle(row_spread(turns, at, pick))));
+        }
+        line(&mut out, row.title, &cells);
+    }
+    out
+}
+
+fn memory(results: &[Result]) -> String {
+    let mut out = head("memory of the servers, MiB", &with_ratio(names(results, ""), results));
+    for (at, moment) in MOMENTS.iter().enumerate() {
+        let sum = |turn: &Turn| turn.memory[at].iter().map(|server| server.resident).sum();
+        let max = |turn: &Turn| most(&turn.memory[at], |server| server.resident);
+        line(&mut out, &format!("{moment}, sum of three"), &turn_cells(results, sum));
+        line(&mut out, &format!("{moment}, largest of three"), &turn_cells(results, max));
+    }
+    let peak = |turn: &Turn| most(&turn.memory[2], |server| server.peak);
+    line(&mut out, "peak of the largest", &turn_cells(results, peak));
+    line(&mut out, "start to first writes, s", &turn_cells(results, |turn| turn.start_seconds));
+    out
+}
+
+fn most(servers: &[Memory], pick: fn(&Memory) -> f64) -> f64 {
+    servers.iter().map(pick).fold(0.0, f64::max)
+}
+
+/// All that a reader must know before he believes the figures.
+fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
+    let mut out = String::new();
+    for (name, turns) in results {
+        for (run, turn) in turns.iter().enumerate() {
+            let run = run + 1;
+            if turn.leader_changes > 0 {
+                note(&mut out, &format!("{name}, run {run}: the leader changed under load"));
+            }
+            for (row, sample) in rows.iter().zip(&turn.samples) {
+                let place = format!("{name}, run {run}, {}", row.title);
+                note_errors(&mut out, &place, sample);
+                let share = per(sample.client_cores, float(setting.client_threads as u64));
+                if share > CLIENT_BUSY_MAX {
+                    note(&mut out, &format!("{place}: the client was the limit"));
+                }
+                if sample.records > 0.0 && sample.records < f64::from(INSTANCES) {
+                    let records = short(sample.records);
+                    note(&mut out, &format!("{place}: {records} records an answer, not all"));
+                }
+            }
+        }
+    }
+    let all = results.iter().flat_map(|(_, turns)| turns).flat_map(|turn| &turn.samples);
+    let disturbed = all.filter(|sample| sample.other_cores > OTHERS_BUSY_MAX).count();
+    if disturbed > 0 {
+        let what = "other programs kept more than";
+        note(
+            &mut out,
+            &format!(
+                "DISTURBED: in {disturbed} measurements {what} {OTHERS_BUSY_MAX} processors busy; \
+             do not quote rates and latencies of this table"
+            ),
+        );
+    }
+    if out.is_empty() {
+        "No errors, no change of leader, whole DNS answers, no other programs.\n".to_owned()
+    } else {
+        out
+    }
+}
+
+fn note_errors(out: &mut String, place: &str, sample: &Sample) {
+    if sample.good == 0 {
+        note(out, &format!("{place}: INVALID, not one good answer"));
+    }
+    if errors(sample) == 0 {
+        return;
+    }
+    let kinds = sample.errors.iter().map(|(kind, count)| format!("{count} × {kind}"));
+    let kinds = kinds.collect::<Vec<_>>().join(", ");
+    let verdict = if is_valid(sample) { "errors" } else { "INVALID, left out of the medians" };
+    note(out, &format!("{place}: {verdict}: {kinds}; {} good", short(float(sample.good))));
+}
+
+fn note(out: &mut String, text: &str) {
+    writeln!(out, "- {text}").expect("writing into a string cannot fail");
+}
+
+/// A column for each system.
+fn names(results: &[Result], what: &str) -> Vec<String> {
+    results.iter().map(|(name, _)| format!("{name}{what}")).collect()
+}
+
+/// One column more if there are two systems to compare.
+fn with_ratio(mut columns: Vec<String>, results: &[Result]) -> Vec<String> {
+    if results.len() == 2 {
+        columns.push("ratio".to_owned());
+    }
+    columns
+}
+
+fn head(first: &str, columns: &[String]) -> String {
+    let mut out = String::new();
+    line(&mut out, first, columns);
+    line(&mut out, "---", &vec!["---:".to_owned(); columns.len()]);
+    out
+}
+
+fn line(out: &mut String, first: &str, cells: &[String]) {
+    writeln!(out, "| {first} | {} |", cells.join(" | "))
+        .expect("writing into a string cannot fail");
+}
+
+/// One figure of one row for each system and, of two, their ratio.
+fn cells(results: &[Result], at: usize, pick: Pick) -> Vec<String> {
+    let spreads = results.iter().map(|(_, turns)| row_spread(turns, at, pick));
+    let mut cells: Vec<_> = spreads.map(range).collect();
+    if results.len() == 2 {
+        cells.push(range(ratios(results, at, pick)));
+    }
+    cells
+}
+
+fn turn_cells(results: &[Result], pick: impl Fn(&Turn) -> f64) -> Vec<String> {
+    let spreads: Vec<_> =
+        results.iter().map(|(_, turns)| spread(turns.iter().map(&pick))).collect();
+    let mut cells: Vec<_> = spreads.iter().copied().map(range).collect();
+    if let [Some(first), Some(second)] = spreads[..] {
+        cells.push(short(per(first.median, second.median)));
+    }
+    cells
+}
+
+/// The valid samples of one row.
+fn row_spread(turns: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
+    spread(turns.iter().map(|turn| &turn.samples[at]).filter(|one| is_valid(one)).map(pick))
+}
+
+/// The ratio of the medians; its range is that of the runs compared one by one, each with its
+/// neighbour in time.
+fn ratios(results: &[Result], at: usize, pick: Pick) -> Option<Spread> {
+    let [(_, first), (_, second)] = results else { return None };
+    let pairs = first.iter().zip(second).map(|(a, b)| (&a.samples[at], &b.samples[at]));
+    let pairs = pairs.filter(|(a, b)| is_valid(a) && is_valid(b));
+    let range = spread(pairs.map(|(a, b)| per(pick(a), pick(b))))?;
+    let of = |turns: &[Turn]| row_spread(turns, at, pick).map(|spread| spread.median);
+    Some(Spread { median: per(of(first)?, of(second)?), ..range })
+}
+
+fn range(spread: Option<Spread>) -> String {
+    match spread {
+        None => "invalid".to_owned(),
+        Some(Spread { median, min, max }) if min.total_cmp(&max).is_eq() => short(median),
+        Some(Spread { median, min, max }) => {
+            format!("{} ({}–{})", short(median), short(min), short(max))
+        }
+    }
+}
+
+fn middle(spread: Option<Spread>) -> String {
+    spread.map_or_else(|| "invalid".to_owned(), |spread| short(spread.median))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::ROWS;
+
+    fn sample(rate: f64, errors: u64) -> Sample {
+        let kinds = if errors > 0 { vec![("status 500".to_owned(), errors)] } else { Vec::new() };
+        Sample {
+            rate,
+            p50: 1e3 / rate,
+            p99: 4e3 / rate,
+            server_cpu: 100.0 / rate,
+            client_cores: 0.25,
+            bytes: 4.0,
+            good: 10_000,
+            errors: kinds.into_iter().collect(),
+            ..Sample::default()
+        }
+    }
+
+    fn turn(rate: f64, errors: u64) -> Turn {
+        let server = |resident| Memory { resident, peak: resident + 1.0 };
+        Turn {
+            samples: vec![sample(rate, errors)],
+            memory: [10.0, 20.0, 30.0].map(|more| vec![server(more), server(more + 1.0)]),
+            start_seconds: 2.0,
+            leader_changes: 0,
+        }
+    }
+
+    fn setting() -> Setting {
+        Setting {
+            machine: "2 processors".to_owned(),
+            versions: vec!["ours: 1".to_owned(), "Consul: 2".to_owned()],
+            disk: "ext4".to_owned(),
+            keys: 100_000,
+            runs: 3,
+            seconds: 5.0,
+            warmup: 1.0,
+            client_threads: 1,
+            leader_only: false,
+        }
+    }
+
+    #[test]
+    fn ratios_stand_on_medians_and_on_neighbours() {
+        let ours = vec![turn(1_000.0, 0), turn(3_000.0, 0), turn(2_000.0, 0)];
+        let consul = vec![turn(100.0, 0), turn(150.0, 0), turn(400.0, 0)];
+        let text = table(&setting(), &ROWS[..1], &[("ours", ours), ("Consul", consul)]);
+        let rate = "| PUT 128 B, 1 connection | 2,000 (1,000–3,000) | 150 (100–400) | \
+                    **13.3 (5.00–20.0)** | 0.500 / 2.00 (1.33–4.00) | \
+                    6.67 / 26.7 (10.0–40.0) | 0.075 / 0.075 (0.050–0.200) |";
+        assert!(text.contains(rate), "{text}");
+        assert!(text.contains("| idle, sum of three | 21.0 | 21.0 | 1.00 |"), "{text}");
+        assert!(text.contains("| peak of the largest | 32.0 | 32.0 | 1.00 |"), "{text}");
+        assert!(
+            text.ends_with(
+                "No errors, no change of leader, whole DNS answers, no other programs.\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_run_with_too_many_errors_is_left_out_and_told() {
+        let turns = vec![turn(100.0, 11), turn(200.0, 10)];
+        let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
+        assert!(text.contains("| PUT 128 B, 1 connection | 200 | 5.00 / 20.0 |"), "{text}");
+        assert!(text.contains("run 1, PUT 128 B, 1 connection: INVALID, left out"), "{text}");
+        assert!(text.contains("run 2, PUT 128 B, 1 connection: errors: 10 × status 500"), "{text}");
+        assert!(!text.contains("ratio |"), "{text}");
+        assert!(text.contains("**Only ours was measured: there are no ratios.**"), "{text}");
+    }
+
+    #[test]
+    fn a_row_without_a_valid_run_says_so() {
+        let text = table(&setting(), &ROWS[..1], &[("ours", vec![turn(100.0, 5_000)])]);
+        assert!(
+            text.contains("| PUT 128 B, 1 connection | invalid | invalid / invalid |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_saturated_client_is_told() {
+        let mut busy = turn(100.0, 0);
+        busy.samples[0].client_cores = 0.95;
+        let text = table(&setting(), &ROWS[..1], &[("ours", vec![busy])]);
+        assert!(text.contains("- ours, run 1, PUT 128 B, 1 connection: the client was the limit"));
+    }
+
+    #[test]
+    fn other_programs_are_told() {
+        let mut disturbed = turn(100.0, 0);
+        disturbed.samples[0].other_cores = 0.5;
+        let turns = vec![disturbed, turn(100.0, 0)];
+        let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
+        assert!(text.contains("- DISTURBED: in 1 measurements other programs kept"), "{text}");
+    }
+}
