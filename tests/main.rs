@@ -1,0 +1,21 @@
+//! The process tests: real servers as child processes, driven over HTTP, DNS and signals.
+//!
+//! All tests live in one program, so that they compile and link once. Every server gets a
+//! loopback address of its own and keeps Consul's default ports there, so no test names a port.
+//! `PORTOLAN_TEST_BINARY=/path/to/consul` runs the same expectations against another program
+//! with Consul's command line: the tables were checked that way against the real Consul 1.8.7.
+
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod docker;
+#[cfg(test)]
+mod doors;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod real_clients;
+#[cfg(test)]
+mod tidy;
