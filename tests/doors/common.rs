@@ -80,10 +80,6 @@ const ROWS: &[Row] = &[
     get("a token is accepted while there is no access control", "/v1/kv/c/1?token=any")
         .gives(200, Any),
     get("a token in a header", "/v1/kv/c/1").sending(&[("x-consul-token", "any")]).gives(200, Any),
-    get("gzip when asked", "/v1/kv/c/1")
-        .sending(&[("accept-encoding", "gzip")])
-        .gives(200, Any)
-        .with(&[("content-encoding", "gzip")]),
 ];
 
 #[tokio::test]
@@ -102,6 +98,7 @@ async fn gzip_unpacks_to_the_same_bytes() {
     let plain = http.get("/v1/kv/packed").await;
     let asked = [("accept-encoding", "gzip")];
     let packed = http.send("GET", "/v1/kv/packed", &asked, "").await.expect("an answer");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
     assert!(packed.body.len() < plain.body.len(), "packing made nothing smaller");
     let mut unpacked = Vec::new();
     let mut reader = flate2::read::GzDecoder::new(packed.body.as_slice());

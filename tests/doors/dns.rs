@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 
-use crate::harness::{Agent, Asked, Over, ask, beside_others, is_consul, until};
+use crate::harness::{Agent, Asked, Over, ask, beside_others, until};
 
 /// A question, and what has to be answered: code and sorted answer lines.
 struct Row {
@@ -169,8 +169,7 @@ async fn sections() {
 #[tokio::test]
 async fn many_instances() {
     let _turn = beside_others().await;
-    let truncate = if is_consul() { "dns_config { enable_truncate = true }" } else { "" };
-    let agent = Agent::dev_with(&[truncate]).await;
+    let agent = Agent::dev_with(&["dns_config { enable_truncate = true }"]).await;
     for nth in 1..=40 {
         let instance = format!(
             r#"{{"Node":"m{nth}","Address":"10.3.0.{nth}","Service":{{"Service":"many","Port":{nth}}}}}"#
