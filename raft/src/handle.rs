@@ -497,13 +497,19 @@ async fn start_core(
 
 fn config(options: &Options) -> Result<Config, Fault> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let (heartbeat, longest) = (millis(options.heartbeat), millis(options.election.1));
+    let heartbeat = millis(options.heartbeat);
+    let (shortest, longest) = (millis(options.election.0), millis(options.election.1));
+    // openraft waits for the leader's lease, which is its longest timeout, and then for a random
+    // timeout: so a silence of up to `longest` is a lease of half of it and a timeout of up to
+    // the same.
+    let lease = longest / 2;
+    let timeout = shortest.saturating_sub(lease).max(heartbeat + 1);
     let config = Config {
         cluster_name: options.cluster.clone(),
         heartbeat_interval: heartbeat,
         heartbeat_min_interval: Some(heartbeat / 2),
-        election_timeout_min: millis(options.election.0),
-        election_timeout_max: longest,
+        election_timeout_min: timeout,
+        election_timeout_max: lease,
         enable_pre_vote: Some(true),
         quorum_loss_probe_interval: Some(longest.saturating_mul(2)),
         enable_leader_restore: Some(false),

@@ -39,6 +39,9 @@
 //! times the throughput of an embedded database in its place. Votes and entries go through that
 //! one writer, so that they cannot overtake each other.
 
+#[cfg(all(feature = "planted_ack_before_sync", not(debug_assertions)))]
+compile_error!("a planted bug must not be in a release build");
+
 mod barrier;
 pub mod codec;
 mod error;

@@ -39,7 +39,9 @@ pub struct Options {
     pub dir: PathBuf,
     /// How often an idle leader is heard from.
     pub heartbeat: Duration,
-    /// Shortest and longest silence after which a follower stands for election.
+    /// Shortest and longest silence after which a follower stands for election. Half of the
+    /// longest is the lease in which a follower that heard of a leader votes for nobody else;
+    /// it must be above two heartbeats, and the shortest should be above the lease.
     pub election: (Duration, Duration),
     /// Replication requests under way to one follower before it has answered.
     pub window: usize,
@@ -56,7 +58,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The figures that the cluster is meant to run with: heartbeat 100 ms, election 1 to 2 s,
+    /// The figures that the cluster is meant to run with: heartbeat 100 ms, election 0.8 to 1.4 s,
     /// window 2, segments of 64 MiB, 64 MiB of tail, a snapshot each 100,000 entries.
     pub fn new(node: NodeId, cluster: impl Into<String>, dir: impl Into<PathBuf>) -> Options {
         Options {
@@ -64,7 +66,7 @@ impl Options {
             cluster: cluster.into(),
             dir: dir.into(),
             heartbeat: Duration::from_millis(100),
-            election: (Duration::from_secs(1), Duration::from_secs(2)),
+            election: (Duration::from_millis(800), Duration::from_millis(1400)),
             window: 2,
             segment_bytes: 64 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,

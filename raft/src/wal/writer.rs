@@ -47,6 +47,18 @@ pub(super) struct Writer {
     pub(super) fault: watch::Sender<Option<String>>,
 }
 
+/// A bug on purpose: says that the group is on disk, and writes it a moment later. The crash test
+/// must find it.
+#[cfg(feature = "planted_ack_before_sync")]
+#[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own")]
+fn acknowledge_too_early(mut group: Vec<Group>) -> Vec<Group> {
+    for done in group.iter_mut().filter_map(|job| job.done.take()) {
+        done(Ok(()));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    group
+}
+
 impl Writer {
     /// Works until it is told to stop or every sender is gone. After a failed write or sync no
     /// success is reported any more: what the disk holds is then unknown.
@@ -54,6 +66,8 @@ impl Writer {
         let mut failed: Option<String> = None;
         while let Some(job) = queue.blocking_recv() {
             let (group, stop) = gather(job, &mut queue);
+            #[cfg(feature = "planted_ack_before_sync")]
+            let group = acknowledge_too_early(group);
             if failed.is_none()
                 && let Err(error) = self.write(&group)
             {
