@@ -13,8 +13,12 @@ pub const NAME_BYTES_MAX: usize = 512;
 pub const TXN_OPS_MAX: usize = 128;
 /// Longest body of a request, in bytes: a full transaction's values in base64 and JSON.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Longest body of a snapshot that is restored, in bytes. It is streamed to disk, not held.
-pub const SNAPSHOT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Longest archive of a snapshot that is restored, in bytes. It is held in memory meanwhile.
+pub const ARCHIVE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Longest state inside such an archive, in bytes, likewise.
+pub const ARCHIVE_STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// About how long one part of a restored backup is, in bytes: one command carries it.
+pub const BACKUP_PART_BYTES: usize = 1024 * 1024;
 /// Longest encoded command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest output of a check that is kept, in bytes. Source: Consul, `check_output_max_size`.
@@ -89,5 +93,6 @@ pub const MEMBERS_MAX: usize = 10_000;
 
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(BACKUP_PART_BYTES + BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(WAIT_DEFAULT.as_secs() <= WAIT_MAX.as_secs());
 const _: () = assert!(SESSION_TTL_MIN.as_secs() < SESSION_TTL_MAX.as_secs());

@@ -503,7 +503,7 @@ fn config(options: &Options) -> Result<Config, Fault> {
     // timeout: so a silence of up to `longest` is a lease of half of it and a timeout of up to
     // the same.
     let lease = longest / 2;
-    let timeout = shortest.saturating_sub(lease).max(heartbeat + 1);
+    let timeout = shortest.saturating_sub(lease).max(heartbeat * 2);
     let config = Config {
         cluster_name: options.cluster.clone(),
         heartbeat_interval: heartbeat,

@@ -58,7 +58,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The figures that the cluster is meant to run with: heartbeat 100 ms, election 0.8 to 1.4 s,
+    /// The figures that the cluster is meant to run with: heartbeat 100 ms, election 0.9 to 1.4 s,
     /// window 2, segments of 64 MiB, 64 MiB of tail, a snapshot each 100,000 entries.
     pub fn new(node: NodeId, cluster: impl Into<String>, dir: impl Into<PathBuf>) -> Options {
         Options {
@@ -66,7 +66,7 @@ impl Options {
             cluster: cluster.into(),
             dir: dir.into(),
             heartbeat: Duration::from_millis(100),
-            election: (Duration::from_millis(800), Duration::from_millis(1400)),
+            election: (Duration::from_millis(900), Duration::from_millis(1400)),
             window: 2,
             segment_bytes: 64 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Command, Query, Read, ReadOptions, Session, SessionId, Unavailable, Written};
+use crate::model::{
+    Backup, Command, Query, Read, ReadOptions, Session, SessionId, Unavailable, Written,
+};
 use crate::replica::Replica;
 
 pub use crate::replica::{ClusterStatus, Digest};
@@ -28,6 +30,16 @@ impl Client {
     /// [`Unavailable::Unknown`] may have: retry only what an index or session guards.
     pub async fn write(&self, command: Command) -> Result<Written, Unavailable> {
         self.replica.write(&command).await
+    }
+
+    /// Replaces everything by `backup`: first its parts are set aside, then they take effect at
+    /// once. One that fails midway leaves the state as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::write`].
+    pub async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
+        self.replica.restore(backup).await
     }
 
     /// Reads. With `options.after` it returns when the answer's index is above it, or when

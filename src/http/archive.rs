@@ -13,19 +13,13 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::codec;
-use crate::limits::COMMAND_BYTES_MAX;
+use crate::limits;
 use crate::model::{Backup, Server};
 
 use super::json;
 
-/// Longest archive that is read, in bytes. It is held in memory.
-pub(super) const PACKED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Longest state that is restored, in bytes: it travels as one command.
-const STATE_BYTES_MAX: usize = COMMAND_BYTES_MAX;
 /// Longest of the other two files, in bytes.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
-/// Records of one kind in one record of the state.
-const ITEMS_A_RECORD: usize = 64;
 /// What the state begins with.
 const MAGIC: &[u8] = b"portolan state 1\n";
 
@@ -168,27 +162,11 @@ fn msgpack_texts<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Vec<u8> {
 /// The magic line, then backups of a part each, each behind its length in four bytes.
 fn state_bytes(backup: &Backup) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
-    let Backup { kv, sessions, nodes, services, checks } = backup;
-    let mut push = |part: Backup| {
+    for part in backup.parts(limits::BACKUP_PART_BYTES) {
         let bytes = codec::encode(&part);
         let length = u32::try_from(bytes.len()).expect("a part is far below four gigabytes");
         out.extend(length.to_be_bytes());
         out.extend(bytes);
-    };
-    for part in kv.chunks(ITEMS_A_RECORD) {
-        push(Backup { kv: part.to_vec(), ..Backup::default() });
-    }
-    for part in sessions.chunks(ITEMS_A_RECORD) {
-        push(Backup { sessions: part.to_vec(), ..Backup::default() });
-    }
-    for part in nodes.chunks(ITEMS_A_RECORD) {
-        push(Backup { nodes: part.to_vec(), ..Backup::default() });
-    }
-    for part in services.chunks(ITEMS_A_RECORD) {
-        push(Backup { services: part.to_vec(), ..Backup::default() });
-    }
-    for part in checks.chunks(ITEMS_A_RECORD) {
-        push(Backup { checks: part.to_vec(), ..Backup::default() });
     }
     out
 }
@@ -204,7 +182,7 @@ fn sum(bytes: &[u8]) -> String {
 /// The backup in an archive, once every sum is right.
 pub(super) fn unpack(packed: &[u8]) -> Result<Backup, ArchiveError> {
     let mut plain = Vec::new();
-    let max = STATE_BYTES_MAX + 2 * FILE_BYTES_MAX;
+    let max = limits::ARCHIVE_STATE_BYTES_MAX + 2 * FILE_BYTES_MAX;
     let mut bounded = GzDecoder::new(packed).take(max as u64 + 1);
     bounded.read_to_end(&mut plain).map_err(|why| ArchiveError::Gzip(gzip_text(&why)))?;
     if plain.len() > max {
@@ -250,8 +228,11 @@ fn files(plain: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
 
 fn state(bytes: &[u8]) -> Result<Backup, ArchiveError> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or(ArchiveError::Foreign)?;
-    if rest.len() > STATE_BYTES_MAX {
-        return Err(ArchiveError::TooLarge { name: STATE.to_owned(), max: STATE_BYTES_MAX });
+    if rest.len() > limits::ARCHIVE_STATE_BYTES_MAX {
+        return Err(ArchiveError::TooLarge {
+            name: STATE.to_owned(),
+            max: limits::ARCHIVE_STATE_BYTES_MAX,
+        });
     }
     let cut = || ArchiveError::State("cut short".to_owned());
     let mut whole = Backup::default();

@@ -1,6 +1,7 @@
 //! `/v1/snapshot`: saves and restores everything. Source: Consul HTTP API, "Snapshots".
 
-use crate::model::{Answer, Command, Query};
+use crate::limits::ARCHIVE_BYTES_MAX;
+use crate::model::{Answer, Query};
 
 use super::archive::{self, Peers};
 use super::call::{Call, Discovery, Kind, Outcome, Output, wrong_answer};
@@ -33,10 +34,10 @@ pub(super) async fn save(call: Call) -> Outcome {
 /// `PUT /v1/snapshot`: replaces everything by what the archive holds.
 pub(super) async fn restore(mut call: Call) -> Outcome {
     call.check_datacenter()?;
-    let body = call.body(archive::PACKED_BYTES_MAX, "limits").await?;
+    let body = call.body(ARCHIVE_BYTES_MAX, "limits").await?;
     let read = tokio::task::spawn_blocking(move || archive::unpack(&body));
     let read = read.await.map_err(|why| Failure::internal(format!("snapshot: {why}")))?;
     let backup = read.map_err(|why| Failure::internal(why.to_string()))?;
-    let written = call.write(Command::Restore(Box::new(backup))).await?;
+    let written = call.client().restore(&backup).await?;
     Ok(Output::empty().written(written.index))
 }

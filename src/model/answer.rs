@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::backup::Backup;
 use super::catalog::{Check, Instance, Node, NodeServices};
-use super::command::Backup;
 use super::ids::Index;
 use super::kv::KvEntry;
 use super::reply::{TxnError, TxnResult};

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::backup::Backup;
 use super::catalog::{Check, CheckStatus, Node, Service};
 use super::ids::{ClusterTime, Index, SessionId};
-use super::kv::KvEntry;
-use super::session::{Session, SessionSpec};
+use super::session::SessionSpec;
 
 /// A write, as a door words it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,21 +57,6 @@ pub enum Command {
         /// How many there are.
         parts: u32,
     },
-}
-
-/// All of a backup's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backup {
-    /// The keys.
-    pub kv: Vec<KvEntry>,
-    /// The sessions.
-    pub sessions: Vec<Session>,
-    /// The nodes.
-    pub nodes: Vec<Node>,
-    /// The instances.
-    pub services: Vec<Service>,
-    /// The checks.
-    pub checks: Vec<Check>,
 }
 
 /// One operation on a key: a write, a read or a guard.

@@ -3,6 +3,7 @@
 //! *Never*: I/O, a clock, tokio, or the spelling of any protocol; doors convert, once.
 
 mod answer;
+mod backup;
 mod catalog;
 mod change;
 mod command;
@@ -14,13 +15,14 @@ mod reply;
 mod session;
 
 pub use answer::{Answer, Read};
+pub use backup::Backup;
 pub use catalog::{
     Check, CheckDefinition, CheckKind, CheckStatus, Instance, Node, NodeServices, Service,
     ServiceAddress, ServiceKey, Weights,
 };
 pub use change::Topic;
 pub use command::{
-    Backup, CheckUpdate, Command, Deregistration, Envelope, KvOp, KvWrite, Registration, Renewal,
+    CheckUpdate, Command, Deregistration, Envelope, KvOp, KvWrite, Registration, Renewal,
 };
 pub use ids::{ClusterTime, Index, SessionId};
 pub use kv::KvEntry;

@@ -16,7 +16,7 @@ use crate::{agent, dns, gossip, http};
 /// Between two heartbeats of a leader at the smallest `raft_multiplier`.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// A server stands for election after a silence between these two, likewise.
-const ELECTION: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1400));
+const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(1400));
 
 /// Where a server finds itself: what every room needs of it.
 pub(super) struct Place {

@@ -14,7 +14,8 @@ use super::renewals::Renewals;
 use super::start::Options;
 use crate::limits;
 use crate::model::{
-    Command, Index, Query, Read, ReadOptions, Server, Session, SessionId, Unavailable, Written,
+    Backup, Command, Index, Query, Read, ReadOptions, Server, Session, SessionId, Unavailable,
+    Written,
 };
 use crate::store::View;
 use crate::watch::Hub;
@@ -96,6 +97,15 @@ impl Replica {
     /// [`Unavailable`], which says whether it surely did not happen.
     pub async fn write(&self, command: &Command) -> Result<Written, Unavailable> {
         self.inner.write(command).await
+    }
+
+    /// Replaces everything by a backup; see the client room.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
+        self.inner.restore(backup).await
     }
 
     /// Reads; see the client room for what is promised.

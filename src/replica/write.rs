@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::handle::Inner;
 use super::inbound::{self, Request, Response};
-use crate::model::{Command, Envelope, Unavailable, Written};
+use crate::model::{Backup, Command, Envelope, Reply, Unavailable, Written};
 use crate::{codec, limits, time};
 
 impl Inner {
@@ -25,6 +25,31 @@ impl Inner {
             Response::Written(written) => Ok(written),
             other => Err(inbound::unexpected(&other)),
         }
+    }
+
+    /// Sets the parts of a backup aside, one command each, then has them take effect at once.
+    pub(super) async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
+        let id = time::random();
+        let mut parts = 0;
+        for records in backup.parts(limits::BACKUP_PART_BYTES) {
+            let records = Box::new(records);
+            self.step(&Command::RestorePart { id, part: parts, records }).await?;
+            parts += 1;
+        }
+        if parts == 0 {
+            return self.write(&Command::Restore(Box::default())).await;
+        }
+        self.step(&Command::RestoreParts { id, parts }).await
+    }
+
+    /// One step of a restore; another restore that came between ends it.
+    async fn step(&self, command: &Command) -> Result<Written, Unavailable> {
+        let written = self.write(command).await?;
+        if written.reply == Reply::Flag(false) {
+            let why = "another restore came between".to_owned();
+            return Err(Unavailable::NotApplied(why));
+        }
+        Ok(written)
     }
 
     /// Asks whoever leads, waiting up to the hold time for a leader to be there.
