@@ -232,7 +232,7 @@ impl Replica {
 impl Inner {
     /// How long ago this server heard of the leader; zero while it leads.
     pub(super) fn last_contact(&self) -> Duration {
-        if self.raft.now().is_leader {
+        if self.raft.leader().1 {
             return Duration::ZERO;
         }
         self.raft.leader_contact().unwrap_or(Duration::MAX)

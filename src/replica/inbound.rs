@@ -78,7 +78,7 @@ impl Inbound for Answers {
 impl Inner {
     /// Answers as the leader.
     pub(super) async fn answer(&self, request: Request) -> Response {
-        if !self.raft.now().is_leader {
+        if !self.raft.leader().1 {
             return Response::NotLeader;
         }
         match request {

@@ -45,7 +45,7 @@ impl Inner {
         Ok(Read {
             answer: evaluated.answer,
             index: evaluated.index,
-            known_leader: self.raft.now().leader.is_some(),
+            known_leader: self.raft.leader().0.is_some(),
             last_contact,
         })
     }

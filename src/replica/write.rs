@@ -58,10 +58,9 @@ impl Inner {
     pub(super) async fn ask_leader(&self, request: &Request) -> Result<Response, Unavailable> {
         let until = time::now() + self.options.leader_hold;
         loop {
-            let status = self.raft.now();
-            let seen = status.leader;
+            let (seen, leads) = self.raft.leader();
             let response = match seen {
-                Some(_) if status.is_leader => self.answer(request.clone()).await,
+                Some(_) if leads => self.answer(request.clone()).await,
                 Some(leader) => self.forward(leader, request).await,
                 None => Response::NotLeader,
             };
