@@ -21,7 +21,7 @@ const ROWS: &[Row] = &[
             r#"{"Results":[{"KV":{"Key":"a","Value":"MQ==","Flags":7}}],"Errors":null,
             "KnownLeader":true,"LastContact":0}"#,
         ))
-        .with(&[("x-consul-knownleader", "true"), ("x-consul-index", "-")]),
+        .with(&[("x-consul-knownleader", "true")]),
     put("a tree", "/v1/txn", r#"[{"KV":{"Verb":"get-tree","Key":"a"}}]"#)
         .gives(200, Like(r#"{"Results":[{"KV":{"Key":"a"}}]}"#)),
     put("the tree of everything has no name", "/v1/txn", r#"[{"KV":{"Verb":"get-tree","Key":""}}]"#)
