@@ -508,7 +508,8 @@ fn config(options: &Options) -> Result<Config, Fault> {
     let (shortest, longest) = (millis(options.election.0), millis(options.election.1));
     // openraft waits for the leader's lease, which is its longest timeout, and then for a random
     // timeout: so a silence of up to `longest` is a lease of half of it and a timeout of up to
-    // the same.
+    // the same. The shortest timeout must outlast the longest pause between two heartbeats, which
+    // is one and a half of them and a tick.
     let lease = longest / 2;
     let timeout = shortest.saturating_sub(lease).max(heartbeat * 2);
     let config = Config {
@@ -594,6 +595,24 @@ async fn take_snapshots(core: Core, wal: Wal, mut status: watch::Receiver<Status
             if core.trigger().snapshot().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// openraft checks how timeouts and heartbeats relate, and a node that is refused never starts.
+    #[test]
+    fn the_usual_figures_are_accepted_at_every_scale() {
+        for scale in 1..=10 {
+            let mut options = Options::new(1, "test", "unused");
+            options.heartbeat *= scale;
+            options.election = (options.election.0 * scale, options.election.1 * scale);
+            let config = config(&options).unwrap();
+            let silence = config.election_timeout_max * 2;
+            assert_eq!(u128::from(silence), options.election.1.as_millis());
         }
     }
 }
