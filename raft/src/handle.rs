@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
-use openraft::{ChangeMembers, Config, Instant as _, ServerState, SnapshotPolicy};
+use openraft::{ChangeMembers, Config, Instant as _, RaftMetrics, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -230,8 +230,8 @@ impl Raft {
         (alone || fresh).then_some(metrics.current_term)
     }
 
-    /// How long ago this node heard from a leader; zero if it leads with a majority itself,
-    /// `None` if it never did.
+    /// How long ago this node heard from a leader, or as a leader from a majority; zero while
+    /// it leads with one, `None` if it never did either.
     pub fn leader_contact(&self) -> Option<Duration> {
         if self.confirmed_leader().is_some() {
             return Some(Duration::ZERO);
@@ -420,14 +420,14 @@ async fn start(
     tracing::info!(node, applied = ?*applied.borrow(), "the machine is up to what was committed");
     let (proposals, proposed) = mpsc::channel(limits::PROPOSE_QUEUE);
     tasks.spawn(propose::run(core.clone(), proposed));
-    let status = follow(&core, &peers, tasks, fault.clone());
+    let contact = Arc::new(Mutex::new(None));
+    let status = follow(&core, &peers, tasks, fault.clone(), Arc::clone(&contact));
     let (barriers, waiters) = mpsc::channel(limits::BARRIER_QUEUE);
     let round = options.election.0;
     let barrier =
         Barrier { core: core.clone(), peers: peers.clone(), status: status.clone(), round };
     tasks.spawn(barrier.run(waiters));
     tasks.spawn(take_snapshots(core.clone(), wal.clone(), status.clone(), options.snapshot_every));
-    let contact = Arc::new(Mutex::new(None));
     let server = Server {
         node,
         cluster: options.cluster.as_str().into(),
@@ -531,13 +531,14 @@ fn config(options: &Options) -> Result<Config, Fault> {
     config.validate().map_err(|e| Fault(format!("options: {e}")))
 }
 
-/// Keeps the status and the peers' addresses as openraft's metrics say, and turns the end of
-/// its core into a fault.
+/// Keeps the status, the peers' addresses and a leader's contact as openraft's metrics say, and
+/// turns the end of its core into a fault.
 fn follow(
     core: &Core,
     peers: &Peers,
     tasks: &Tasks,
     fault: watch::Sender<Option<String>>,
+    contact: Arc<Mutex<Option<Instant>>>,
 ) -> watch::Receiver<Status> {
     let mut metrics = core.metrics();
     let first = Status::default().after(&metrics.borrow_watched());
@@ -555,6 +556,10 @@ fn follow(
                 {
                     set_fault(&fault, fatal.to_string());
                 }
+                if let Some(led) = led_at(&metrics) {
+                    let mut contact = contact.lock();
+                    *contact = contact.max(Some(led));
+                }
                 sender.borrow().after(&metrics)
             };
             next.peers.iter().for_each(|(id, peer)| peers.know(*id, &peer.address));
@@ -569,6 +574,17 @@ fn follow(
         }
     });
     status
+}
+
+/// When this node was last known to lead with a majority, if it leads.
+fn led_at(metrics: &RaftMetrics<Types>) -> Option<Instant> {
+    if metrics.state != ServerState::Leader {
+        return None;
+    }
+    let alone = metrics.membership_config.voter_ids().eq([metrics.id]);
+    let acked = metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed());
+    let age = if alone { Some(Duration::ZERO) } else { acked };
+    age.and_then(|age| Instant::now().checked_sub(age))
 }
 
 /// Sets the fault unless one is set already.

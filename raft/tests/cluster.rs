@@ -65,6 +65,28 @@ async fn a_new_leader_has_everything_that_was_answered() {
     cluster.stop_all().await;
 }
 
+/// Such a leader may have a successor already: what it reads is as old as its last majority.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_majority_does_not_pass_for_fresh() {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    cluster.put("a", "1").await;
+    let leader = cluster.leader().await;
+    assert_eq!(cluster.node(leader).leader_contact(), Some(Duration::ZERO));
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.stop(id).await;
+    }
+    let stale = async {
+        while cluster.node(leader).leader_contact().unwrap() < Duration::from_secs(1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, stale).await.unwrap();
+    assert!(
+        cluster.node(leader).now().is_leader && cluster.node(leader).confirmed_leader().is_none()
+    );
+    cluster.stop_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_cluster_comes_back_with_new_addresses() {
     let mut cluster = Cluster::new(3, |_| {}).await;

@@ -230,11 +230,8 @@ impl Replica {
 }
 
 impl Inner {
-    /// How long ago this server heard of the leader; zero while it leads.
+    /// How long ago this server heard of the leader; zero while it leads with a majority.
     pub(super) fn last_contact(&self) -> Duration {
-        if self.raft.leader().1 {
-            return Duration::ZERO;
-        }
         self.raft.leader_contact().unwrap_or(Duration::MAX)
     }
 
