@@ -61,6 +61,9 @@ async fn lead(inner: &Inner, members: &mut Members) {
     members.mark_changed();
     let mut reconciled = time::now();
     while still() {
+        if inner.raft.confirmed_leader() == Some(term) {
+            inner.clock.beat();
+        }
         expire(inner).await;
         tick(inner).await;
         let again = reconciled.elapsed() >= RECONCILE;
