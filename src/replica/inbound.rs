@@ -9,8 +9,9 @@ use raft::{Inbound, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::handle::Inner;
+use super::renewals;
 use crate::codec;
-use crate::model::{Session, SessionId, Unavailable, Written};
+use crate::model::{Command, Renewal, Session, SessionId, Unavailable, Written};
 
 /// What a server asks of the leader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,15 +91,30 @@ impl Inner {
     }
 
     /// Takes a renewal, once this server is sure that it still leads.
+    ///
+    /// One that comes before the TTL has passed may be lost with this leader: the session lives
+    /// for two TTLs, so for one more at least. A later one is replicated before it is answered,
+    /// and so is whatever its race with the expiry comes to.
     async fn renew_here(&self, id: SessionId) -> Response {
-        if self.raft.read_barrier(self.options.leader_hold).await.is_err() {
+        let term = self.raft.now().term;
+        let passed = self.raft.read_barrier(self.options.leader_hold).await;
+        let status = self.raft.now();
+        // The barrier also passes under another leader, who would know nothing of the renewal.
+        if passed.is_err() || !status.is_leader || status.term != term {
             return Response::NotLeader;
         }
-        let session = self.view.session(id);
-        if let Some(session) = &session {
-            self.renewals.take(session, self.clock.now(self.view.clock()));
+        let Some(session) = self.view.session(id) else { return Response::Renewed(None) };
+        let now = self.clock.now(self.view.clock());
+        if !renewals::is_late(&session, now) {
+            self.renewals.take(&session, now);
+            return Response::Renewed(Some(session));
         }
-        Response::Renewed(session)
+        let renewals = vec![Renewal { id, at: now }];
+        let tick = Bytes::from(codec::encode(&Command::Tick));
+        match self.propose_with(renewals, tick).await {
+            Response::Written(_) => Response::Renewed(self.view.session(id)),
+            other => other,
+        }
     }
 
     async fn remove_here(&self, id: &str) -> Response {

@@ -84,6 +84,12 @@ impl Renewals {
     }
 }
 
+/// Whether less than a TTL is left of a session at `now`, as far as its renewals were replicated.
+pub(super) fn is_late(session: &Session, now: ClusterTime) -> bool {
+    let Some((ttl, deadline)) = session.spec.ttl_ms.zip(session.deadline) else { return false };
+    deadline < now.after(Duration::from_millis(ttl))
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -129,5 +135,17 @@ mod tests {
         renewals.restore(&drained);
         let again = renewals.drain(ClusterTime(5_000));
         assert_eq!(again, [Renewal { id: one.spec.id, at: ClusterTime(1_500) }]);
+    }
+
+    /// What is answered and then lost with its leader must leave the session a TTL to live.
+    #[test]
+    fn a_renewal_after_its_ttl_is_late() {
+        let mut one = session(1, 10_000);
+        one.deadline = Some(ClusterTime(21_000)); // renewed at 1,000
+        assert!(!is_late(&one, ClusterTime(11_000)));
+        assert!(is_late(&one, ClusterTime(11_001)));
+        one.spec.ttl_ms = None;
+        one.deadline = None;
+        assert!(!is_late(&one, ClusterTime(99_999)));
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::handle::Inner;
 use super::inbound::{self, Request, Response};
-use crate::model::{Backup, Command, Envelope, Reply, Unavailable, Written};
+use crate::model::{Backup, Command, Envelope, Renewal, Reply, Unavailable, Written};
 use crate::{codec, limits, time};
 
 impl Inner {
@@ -103,10 +103,16 @@ impl Inner {
         }
     }
 
-    /// Stamps an encoded command and proposes it here.
+    /// Stamps an encoded command and proposes it here, with the renewals that are due.
     pub(super) async fn propose(&self, command: Bytes) -> Response {
+        let due = self.renewals.drain(self.clock.now(self.view.clock()));
+        self.propose_with(due, command).await
+    }
+
+    /// Stamps an encoded command and proposes it here, with these renewals.
+    pub(super) async fn propose_with(&self, renewals: Vec<Renewal>, command: Bytes) -> Response {
         let at = self.clock.now(self.view.clock());
-        let envelope = Envelope { at, renewals: self.renewals.drain(at), command };
+        let envelope = Envelope { at, renewals, command };
         let payload = Bytes::from(codec::encode(&envelope));
         let proposed = tokio::time::timeout(limits::WRITE_TIMEOUT, self.raft.propose(payload));
         let error = match proposed.await {
