@@ -121,8 +121,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// None today; the checkpoint itself ends in a [`Fault`] if the disk fails, or if the state
-    /// was restored from elsewhere before it ran.
+    /// None today; the checkpoint itself ends in a [`Fault`] if the disk fails. If the state is
+    /// restored from elsewhere before it runs, it is still of the state before.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, Fault> {
         let (queue, ticket) = self.persister.barrier();
         let (engine, durable) = (Arc::clone(&self.engine), Arc::clone(&self.durable));
@@ -156,7 +156,8 @@ impl Store {
         self.folders.switch()?;
 
         *self.tables.write() = tables;
-        std::mem::replace(&mut self.persister, persister).abandon();
+        // The old one writes what still waits: a checkpoint under way may be waiting for it.
+        drop(std::mem::replace(&mut self.persister, persister));
         self.durable =
             Arc::new(Mutex::new(Durable { ticket: 0, position: Some(position.clone()) }));
         self.applied = Some(position);

@@ -35,6 +35,8 @@ struct State {
     sent: Ticket,
     written: Ticket,
     closed: bool,
+    /// The thread writes nothing more.
+    ended: bool,
     fault: Option<Fault>,
 }
 
@@ -79,14 +81,6 @@ impl Persister {
     pub(crate) fn barrier(&self) -> (Arc<Queue>, Ticket) {
         (Arc::clone(&self.queue), self.queue.state.lock().sent)
     }
-
-    /// Stops without writing what waits: it is of a state that was replaced.
-    pub(crate) fn abandon(self) {
-        let mut state = self.queue.state.lock();
-        state.batches.clear();
-        drop(state);
-        drop(self);
-    }
 }
 
 impl Drop for Persister {
@@ -113,16 +107,16 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Fault`] if it could not be, or if its state was replaced meanwhile.
+    /// [`Fault`] if it could not be.
     pub(crate) fn wait(&self, ticket: Ticket) -> Result<(), Fault> {
         let mut state = self.state.lock();
-        while state.fault.is_none() && !state.closed && state.written < ticket {
+        while state.fault.is_none() && !state.ended && state.written < ticket {
             self.emptied.wait(&mut state);
         }
         match &state.fault {
             Some(fault) => Err(fault.clone()),
             None if state.written >= ticket => Ok(()),
-            None => Err(Fault::new("the state was replaced before it was written")),
+            None => Err(Fault::new("the persister ended before it had written all")),
         }
     }
 
@@ -138,6 +132,7 @@ impl Queue {
             }
             self.emptied.notify_all();
         }
+        self.state.lock().ended = true;
         self.emptied.notify_all();
     }
 
@@ -152,5 +147,27 @@ impl Queue {
             }
             self.filled.wait(&mut state);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_gets_what_a_closed_queue_still_writes() {
+        let queue = Arc::new(Queue::default());
+        *queue.state.lock() = State { sent: 1, closed: true, ..State::default() };
+        let waiting = Arc::clone(&queue);
+        let waiter = std::thread::spawn(move || waiting.wait(1));
+        for _ in 0..10_000 {
+            assert!(!waiter.is_finished(), "it is not written yet");
+            std::thread::yield_now();
+        }
+        queue.state.lock().written = 1;
+        queue.emptied.notify_all();
+        waiter.join().unwrap().unwrap();
+        queue.state.lock().ended = true;
+        assert!(queue.wait(2).is_err(), "nobody will write it any more");
     }
 }

@@ -60,6 +60,23 @@ fn filled(dir: &Path) -> (Store, View) {
     (store, view)
 }
 
+/// Its failure would count as this machine's fault and stop the server.
+#[test]
+fn a_checkpoint_that_a_restore_overtakes_is_still_made() {
+    let (dir, made) = (folder(), folder());
+    let (mut store, _view) = filled(dir.path());
+    let files = made.path().join("files");
+    let inside = store.checkpoint().unwrap()(&files).unwrap();
+    let value = "v".repeat(100_000);
+    let large = (0..400).map(|key| command(&format!("set {key} {value}")).expect("a command"));
+    let large: Vec<Bytes> = large.map(|command| envelope(0, Vec::new(), &command)).collect();
+    store.apply(&large, "p8".into()).unwrap(); // takes a moment to write
+    let checkpoint = store.checkpoint().unwrap();
+    store.restore(&files, inside.clone()).unwrap();
+    assert_eq!(checkpoint(&made.path().join("late")).unwrap(), "p8");
+    assert_eq!(store.position(), Some(inside));
+}
+
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
