@@ -76,7 +76,14 @@ pub(super) async fn call_once(inner: &Inner) {
         .for_each_concurrent(CALLS_MAX, |member| async move {
             let address = host_port(&member.address, member.port);
             match call(inner, &address).await {
-                Ok(heard) => inner.hear(&heard),
+                Ok(heard) => {
+                    // Who has its address now speaks for itself, not for the one that was called.
+                    if heard.from.id != member.id {
+                        let who = format!("{} has its address", heard.from.name);
+                        missed(inner, &member, &std::io::Error::other(who));
+                    }
+                    inner.hear(&heard);
+                }
                 Err(error) => missed(inner, &member, &error),
             }
         })
@@ -169,7 +176,53 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use super::with_port;
+    use std::collections::BTreeMap;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::gossip::Options;
+    use crate::model::MemberStatus;
+
+    fn member(id: &str, port: u16) -> Member {
+        Member {
+            id: id.to_owned(),
+            name: format!("name-{id}"),
+            address: "127.0.0.1".to_owned(),
+            port,
+            server_port: 0,
+            datacenter: "dc1".to_owned(),
+            expect: 0,
+            bootstrapped: false,
+            tags: BTreeMap::new(),
+            status: MemberStatus::Alive,
+            generation: 1,
+        }
+    }
+
+    async fn start(id: &str, tasks: &Tasks) -> Gossip {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let me = member(id, port);
+        let options = Options { me, join: Vec::new(), port, bootstrapped: Box::new(|| false) };
+        Gossip::start(options, listener, watch::Sender::default(), tasks)
+    }
+
+    /// A server that lost its disk comes back at its address under another id.
+    #[tokio::test]
+    async fn who_took_an_address_over_does_not_answer_for_who_had_it() {
+        let tasks = Tasks::new();
+        let (one, two) = (start("one", &tasks).await, start("two", &tasks).await);
+        let gone = member("gone", two.inner.options.me.port);
+        one.inner.members.lock().hear(&gone, &[]);
+        for _ in 0..3 {
+            call_once(&one.inner).await;
+        }
+        let seen: Vec<_> = one.members().into_iter().map(|m| (m.id, m.status)).collect();
+        assert!(seen.contains(&("gone".to_owned(), MemberStatus::Failed)), "{seen:?}");
+        assert!(seen.contains(&("two".to_owned(), MemberStatus::Alive)), "{seen:?}");
+        tasks.stop(Duration::from_secs(5)).await;
+    }
 
     #[test]
     fn an_address_gets_a_port_where_it_has_none() {
