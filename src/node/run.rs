@@ -177,6 +177,11 @@ impl Node {
                     let what = what.clone().unwrap_or_default();
                     break (false, Err(NodeError::Fault(what)));
                 }
+                // Without a duty or a listener the rest would only look alive.
+                () = self.core.failed() => {
+                    let what = "a task panicked: see the error stream".to_owned();
+                    break (false, Err(NodeError::Fault(what)));
+                }
             }
         };
         self.stop(leave).await;
