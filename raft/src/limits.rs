@@ -83,6 +83,12 @@ pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Time to connect to a peer and to exchange the first frames.
 pub(crate) const CONNECT_WAIT: Duration = Duration::from_millis(1500);
 
+/// An idle connection is probed after this long, and then again after each such pause.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// A connection is given up when so many probes stay unanswered.
+pub(crate) const KEEPALIVE_PROBES: u32 = 3;
+
 /// A snapshot's file is sent in pieces of this size, in bytes.
 pub(crate) const SNAPSHOT_CHUNK: usize = MIB;
 

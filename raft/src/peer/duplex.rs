@@ -4,6 +4,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::frame::{self, Frame, Kind, Reader, malformed};
 use super::wire::{Hello, PROTOCOL};
 use crate::codec;
-use crate::limits::CONNECT_WAIT;
+use crate::limits::{CONNECT_WAIT, KEEPALIVE, KEEPALIVE_PROBES};
 
 /// Bytes that may wait to be sent before nothing more is taken on, in bytes.
 const OUT_BYTES: usize = 4 * 1024 * 1024;
@@ -74,6 +75,10 @@ impl Duplex {
 
     fn new(stream: TcpStream) -> io::Result<Duplex> {
         stream.set_nodelay(true)?;
+        // A peer that lost its power never says so: without this, the side that only answers
+        // would hold the connection, one of `CONNECTIONS_MAX`, for ever.
+        let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        SockRef::from(&stream).set_tcp_keepalive(&probes.with_retries(KEEPALIVE_PROBES))?;
         let (reader, writer) = stream.into_split();
         Ok(Duplex { reader: Reader::new(reader), writer, out: BytesMut::new(), next_seq: 1 })
     }
@@ -114,4 +119,21 @@ pub(super) fn text(frame: &Frame) -> String {
 
 pub(super) fn timed_out() -> io::Error {
     io::Error::from(io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_asks_whether_its_peer_is_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let duplex = Duplex::new(stream).unwrap();
+        let socket = SockRef::from(duplex.writer.as_ref());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
 }
