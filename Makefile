@@ -33,8 +33,8 @@ fmt: ## formats the code
 demo: build ## three nodes, containers with checks, a leader killed, DNS before and after
 	.ci/demo target/release/portolan
 
-crash: build ## 200 rounds of kill -9 under a writing load, replicas compared
-	PORTOLAN_CRASH_ROUNDS=$${ROUNDS:-200} $(CARGO) test --release --locked --test all crash -- --nocapture
+crash: setup ## 200 rounds of kill -9 under a writing load, replicas compared
+	PORTOLAN_CRASH_ROUNDS=$${ROUNDS:-200} $(CARGO) test --locked --test all crash -- --nocapture
 
 bench: setup ## side by side with the real Consul: throughput, latency, memory
 	$(CARGO) build --release --locked --workspace
