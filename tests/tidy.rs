@@ -110,7 +110,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tar", &["http", "cli"]),
     ("sha2", &["http", "cli", "agent", "store"]),
     ("getrandom", &["cli", "gossip", "time"]),
-    ("socket2", &["node"]),
+    ("socket2", &["node", "raft-crate"]),
 ];
 
 /// Dependencies that any room may name.
