@@ -45,8 +45,9 @@ pub const TOPICS_MAX: usize = 8;
 pub const LEADER_HOLD: Duration = Duration::from_secs(7);
 /// How long a write may take once it was proposed, before its outcome is called unknown.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Commands in flight from this node's doors; more wait at the door.
-pub const WRITES_IN_FLIGHT_MAX: usize = 8192;
+/// Commands in flight from this node's doors; one more is refused. Half of what the control
+/// connection to a leader takes (4,096), so that votes and read barriers keep their lane.
+pub const WRITES_IN_FLIGHT_MAX: usize = 2_048;
 
 /// A learner this many log entries behind, or fewer, becomes a voter.
 pub const PROMOTE_BEHIND_MAX: u64 = 1_000;
