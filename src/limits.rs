@@ -30,6 +30,9 @@ pub const META_KEY_BYTES_MAX: usize = 128;
 /// Longest value of a metadata pair, in bytes. Source: Consul, service `Meta`.
 pub const META_VALUE_BYTES_MAX: usize = 512;
 
+/// Callers who may wait for the configuration to be read anew; more of them wait at the door.
+pub const RELOADS_WAITING_MAX: usize = 8;
+
 /// A blocking read without `wait`. Source: Consul, `default_query_time`.
 pub const WAIT_DEFAULT: Duration = Duration::from_mins(5);
 /// The longest wait of a blocking read. Source: Consul, `max_query_time`.

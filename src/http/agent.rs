@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 
 use crate::agent::{AgentError, ReplaceChecks};
 use crate::limits::CHECK_OUTPUT_BYTES_MAX;
@@ -287,6 +288,18 @@ pub(super) async fn join(call: Call) -> Outcome {
 pub(super) fn leave(call: &Call) -> Output {
     call.rooms.leave.send_replace(true);
     Output::empty()
+}
+
+/// `PUT /v1/agent/reload`: answers once the configuration is taken over, or says why it is not.
+pub(super) async fn reload(call: Call) -> Outcome {
+    let (answer, told) = oneshot::channel();
+    let stopping = || Failure::internal("this agent is stopping");
+    call.rooms.reload.send(answer).await.map_err(|_gone| stopping())?;
+    match told.await {
+        Ok(Ok(())) => Ok(Output::empty()),
+        Ok(Err(why)) => Err(Failure::internal(why)),
+        Err(_gone) => Err(stopping()),
+    }
 }
 
 /// `PUT /v1/agent/force-leave/<node>`.

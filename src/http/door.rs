@@ -12,7 +12,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent::Agent;
 use crate::client::Client;
@@ -83,7 +83,12 @@ pub struct Rooms {
     pub metrics: Metrics,
     /// Becomes true when a caller tells this node to leave: the node then says goodbye and stops.
     pub leave: watch::Sender<bool>,
+    /// Takes a caller's wish that this node reads its configuration anew.
+    pub reload: mpsc::Sender<ReloadAsked>,
 }
+
+/// Where the answer to a wish to reload goes: why it did not happen, for a person.
+pub type ReloadAsked = oneshot::Sender<Result<(), String>>;
 
 impl fmt::Debug for Rooms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,5 +31,5 @@ mod txn;
 mod wire;
 
 pub use definition::{parse_check, parse_service};
-pub use door::{Options, Rooms, serve};
+pub use door::{Options, ReloadAsked, Rooms, serve};
 pub use routes::{RouteText, routes};

@@ -200,6 +200,12 @@ static ROUTES: &[Route] = &[
     ),
     row(PUT, "/v1/agent/join/", Later(|call| Box::pin(agent::join(call))), "joins a pool"),
     row(PUT, "/v1/agent/leave", Show(agent::leave), "leaves the pool and stops"),
+    row(
+        PUT,
+        "/v1/agent/reload",
+        Later(|call| Box::pin(agent::reload(call))),
+        "reads the configuration anew",
+    ),
     row(PUT, "/v1/agent/force-leave/", Now(agent::force_leave), "declares a failed member gone"),
     row(GET, "/v1/agent/metrics", Show(agent::metrics), "metrics as JSON or for Prometheus"),
     row(

@@ -27,16 +27,16 @@ pub(super) fn node_id(told: Option<Uuid>, dir: &Path) -> Result<Uuid, NodeError>
     };
     let id = told.or(kept).unwrap_or_else(Uuid::new_v4);
     if kept != Some(id) {
-        keep(&path, dir, id).map_err(failed)?;
+        keep(&path, dir, &id.to_string()).map_err(failed)?;
     }
     Ok(id)
 }
 
-/// Written aside, synced and renamed: a crash leaves the old id or the new one.
-fn keep(path: &Path, dir: &Path, id: Uuid) -> std::io::Result<()> {
+/// Written aside, synced and renamed: a crash leaves the old text or the new one.
+pub(super) fn keep(path: &Path, dir: &Path, text: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
     let mut file = std::fs::File::create(&aside)?;
-    writeln!(file, "{id}")?;
+    writeln!(file, "{text}")?;
     file.sync_all()?;
     std::fs::rename(&aside, path)?;
     std::fs::File::open(dir)?.sync_all()

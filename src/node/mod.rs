@@ -2,6 +2,7 @@
 //!
 //! *Never*: holds logic of a room. It turns the one `Config` into each room's small options.
 
+mod configured;
 mod gauges;
 mod identity;
 mod listen;

@@ -7,18 +7,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::configured::Configured;
 use super::options::Place;
 use super::signals::{Signals, Word};
 use super::{gauges, identity, listen, options};
-use crate::agent::{Agent, ReplaceChecks};
+use crate::agent::Agent;
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::dns;
 use crate::gossip::Gossip;
-use crate::http::{self, Rooms};
+use crate::http::{self, ReloadAsked, Rooms};
 use crate::lifecycle::Tasks;
+use crate::limits::RELOADS_WAITING_MAX;
 use crate::replica::{self, Replica};
 use crate::telemetry::{LogHandle, LogOptions, Metrics, init_logs};
 
@@ -85,13 +87,14 @@ async fn run_until_stopped(
         let why = "an agent without a server is not supported yet: add server = true";
         return Err(NodeError::Config(why.to_owned()));
     }
+    let configured = Configured::read(&config)?;
     let temporary = Temporary::new(&config)?;
     let dir = temporary.dir.clone();
     std::fs::create_dir_all(&dir)
         .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
     let place =
         Place { id: identity::node_id(config.node_id, &dir)?, dir, address: advertised(&config)? };
-    let node = Node::start(&config, &place).await?;
+    let node = Node::start(&config, &place, configured).await?;
     let pid = PidFile::write(config.pid_file.as_deref())?;
     let outcome = node.serve(logs, || Config::load(args)).await;
     drop(pid);
@@ -108,11 +111,17 @@ struct Node {
     /// All else.
     core: Tasks,
     leave_asked: watch::Receiver<bool>,
+    reload_asked: mpsc::Receiver<ReloadAsked>,
     leave_on: (bool, bool),
+    dir: PathBuf,
 }
 
 impl Node {
-    async fn start(config: &Config, place: &Place) -> Result<Self, NodeError> {
+    async fn start(
+        config: &Config,
+        place: &Place,
+        configured: Configured,
+    ) -> Result<Self, NodeError> {
         let ports = listen::open(config)?;
         let (core, doors) = (Tasks::new(), Tasks::new());
         let (told, members) = watch::channel(Arc::from([]));
@@ -123,17 +132,19 @@ impl Node {
         let client = Client::local(replica.clone());
         let agent = Agent::start(options::agent(config, place), client.clone(), &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;
-        register(config, &agent).await?;
+        configured.claim(&agent, &place.dir).await?;
 
         let metrics = Metrics::new();
         gauges::fill(&metrics, client.clone(), gossip.clone());
         let (leave, leave_asked) = watch::channel(false);
+        let (reload, reload_asked) = mpsc::channel(RELOADS_WAITING_MAX);
         let rooms = Rooms {
             client: client.clone(),
             agent: agent.clone(),
             gossip: gossip.clone(),
             metrics: metrics.clone(),
             leave,
+            reload,
         };
         let asked = Arc::new(options::http(config, place));
         for listener in ports.http {
@@ -152,12 +163,13 @@ impl Node {
             data = %place.dir.display(),
             "portolan runs"
         );
-        Ok(Self { replica, gossip, agent, doors, core, leave_asked, leave_on })
+        let dir = place.dir.clone();
+        Ok(Self { replica, gossip, agent, doors, core, leave_asked, reload_asked, leave_on, dir })
     }
 
     /// Waits for the word to stop, and stops.
     async fn serve(
-        self,
+        mut self,
         logs: LogHandle,
         reload: impl Fn() -> Result<Config, ConfigError>,
     ) -> Result<(), NodeError> {
@@ -168,10 +180,14 @@ impl Node {
             // Each branch may be dropped: signals and channels keep what was not taken.
             tokio::select! {
                 word = signals.next() => match word {
-                    Word::Reload => self.reload(&logs, &reload).await,
+                    Word::Reload => drop(self.reload(&logs, &reload).await), // it is logged
                     Word::Terminate => break (self.leave_on.0, Ok(())),
                     Word::Interrupt => break (self.leave_on.1, Ok(())),
                 },
+                Some(asked) = self.reload_asked.recv() => {
+                    // Whoever asked may have gone.
+                    drop(asked.send(self.reload(&logs, &reload).await));
+                }
                 Ok(_) = leave.wait_for(|asked| *asked) => break (true, Ok(())),
                 Ok(what) = fault.wait_for(Option::is_some) => {
                     let what = what.clone().unwrap_or_default();
@@ -205,35 +221,32 @@ impl Node {
         tracing::info!("stopped");
     }
 
-    async fn reload(&self, logs: &LogHandle, reload: &impl Fn() -> Result<Config, ConfigError>) {
-        let read = reload().map_err(|error| NodeError::Config(error.to_string()));
-        let done = match read {
-            Ok(config) => match logs.set_level(&config.log_level) {
-                Ok(()) => register(&config, &self.agent).await,
-                Err(error) => Err(NodeError::Config(error.to_string())),
-            },
-            Err(error) => Err(error),
-        };
-        match done {
+    /// Reads the configuration anew and takes over what may change while the node runs; says why
+    /// it did not. A configuration that cannot be understood changes nothing.
+    async fn reload(
+        &self,
+        logs: &LogHandle,
+        reload: &impl Fn() -> Result<Config, ConfigError>,
+    ) -> Result<(), String> {
+        let done = self.take_over(logs, reload).await.map_err(|error| error.to_string());
+        match &done {
             Ok(()) => tracing::info!("configuration reloaded"),
             Err(error) => tracing::error!(%error, "configuration not reloaded"),
         }
+        done
     }
-}
 
-/// Registers the services and checks that the configuration names.
-async fn register(config: &Config, agent: &Agent) -> Result<(), NodeError> {
-    for value in &config.services {
-        let (service, checks) = http::parse_service(value).map_err(NodeError::Config)?;
-        let registered = agent.register_service(service, checks, ReplaceChecks::Yes).await;
-        registered.map_err(|error| NodeError::Config(error.to_string()))?;
+    async fn take_over(
+        &self,
+        logs: &LogHandle,
+        reload: &impl Fn() -> Result<Config, ConfigError>,
+    ) -> Result<(), NodeError> {
+        let config = reload().map_err(|error| NodeError::Config(error.to_string()))?;
+        let configured = Configured::read(&config)?;
+        let levelled = logs.set_level(&config.log_level);
+        levelled.map_err(|error| NodeError::Config(error.to_string()))?;
+        configured.claim(&self.agent, &self.dir).await
     }
-    for value in &config.checks {
-        let check = http::parse_check(value).map_err(NodeError::Config)?;
-        let registered = agent.register_check(check).await;
-        registered.map_err(|error| NodeError::Config(error.to_string()))?;
-    }
-    Ok(())
 }
 
 /// The address that others use: told, or the bound one, or that of the way out of this machine.

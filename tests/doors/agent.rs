@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Http, beside_others, until};
+use crate::harness::{Agent, Http, Shape, beside_others, free_address, until};
 
 use super::table::Want::{Any, Empty, Is, Json, Like, Starts};
 use super::table::{Row, check, get, put};
@@ -78,6 +78,7 @@ const SERVICES: &[Row] = &[
     put("take away what is not there", "/v1/agent/service/deregister/web1", "")
         .gives(404, Starts("Unknown service ID \"web1\"."))
         .consul(200, Empty),
+    put("read the configuration anew", "/v1/agent/reload", "").gives(200, Empty),
 ];
 
 const CHECKS: &[Row] = &[
@@ -111,6 +112,51 @@ async fn services() {
 #[tokio::test]
 async fn checks() {
     check(CHECKS).await;
+}
+
+/// The ids of the services and checks that an agent claims.
+async fn claimed(http: &Http) -> Vec<String> {
+    let mut ids = Vec::new();
+    for path in ["/v1/agent/services", "/v1/agent/checks"] {
+        let all = http.get(path).await.json();
+        ids.extend(all.as_object().expect("an object").keys().cloned());
+    }
+    ids.sort();
+    ids
+}
+
+/// What a configuration file names no more is gone after a reload and after a restart, what came
+/// over the API stays, and a file with one mistake changes nothing.
+#[tokio::test]
+async fn services_of_the_configuration_go_with_it() {
+    let _turn = beside_others().await;
+    let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a file");
+    let write = |text: &str| std::fs::write(file.path(), text).expect("a write");
+    let shape = Shape::Server { expect: 1, join: Vec::new() };
+    let mut agent = Agent::new("n1", free_address(), &shape, &[]).with_file(file.path());
+    write(
+        r#"{"services":[{"name":"a"},{"name":"b","check":{"ttl":"60s"}}],
+        "check":{"name":"c","ttl":"60s"}}"#,
+    );
+    agent.start();
+    agent.serving().await;
+    let http = agent.http();
+    http.done("/v1/agent/service/register", r#"{"Name":"api"}"#).await;
+    assert_eq!(claimed(&http).await, ["a", "api", "b", "c", "service:b"]);
+
+    write(r#"{"services":[{"name":"a"},{"name":"d"}]}"#);
+    assert_eq!(http.put("/v1/agent/reload", "").await.status, 200);
+    assert_eq!(claimed(&http).await, ["a", "api", "d"]);
+    write(r#"{"services":[{"name":"e"},{"name":""}]}"#);
+    assert_eq!(http.put("/v1/agent/reload", "").await.status, 500);
+    assert_eq!(claimed(&http).await, ["a", "api", "d"]);
+
+    write(r#"{"service":{"name":"f"}}"#);
+    agent.terminate();
+    agent.stopped().await;
+    agent.start();
+    agent.serving().await;
+    assert_eq!(claimed(&http).await, ["api", "f"]);
 }
 
 async fn instances(http: &Http, query: &str) -> Vec<Value> {

@@ -128,6 +128,12 @@ impl Agent {
         Self { name: name.into(), address: at, arguments, folder, child: None }
     }
 
+    /// Reads this configuration file as well. For an agent that does not run yet.
+    pub(crate) fn with_file(mut self, file: &Path) -> Self {
+        self.arguments.push(format!("-config-file={}", file.display()));
+        self
+    }
+
     /// Starts the child, or starts it again on what it left on disk. Does not wait.
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);

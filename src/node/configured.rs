@@ -1,0 +1,129 @@
+//! The services and checks that the configuration names: read as a whole before any is claimed,
+//! and taken back once the configuration names them no more, also over a restart.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{NodeError, identity};
+use crate::agent::{Agent, AgentError, CheckSpec, ReplaceChecks};
+use crate::config::Config;
+use crate::http;
+use crate::model::Service;
+
+/// What a configuration names, understood.
+#[derive(Debug)]
+pub(super) struct Configured {
+    services: Vec<(Service, Vec<CheckSpec>)>,
+    checks: Vec<CheckSpec>,
+}
+
+/// The ids that came from a configuration, as they are kept in the data folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ids {
+    services: BTreeSet<String>,
+    checks: BTreeSet<String>,
+}
+
+impl Configured {
+    /// Reads the definitions of a configuration; claims nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be understood.
+    pub(super) fn read(config: &Config) -> Result<Self, NodeError> {
+        let services = config.services.iter().map(http::parse_service).collect::<Result<_, _>>();
+        let checks = config.checks.iter().map(http::parse_check).collect::<Result<_, _>>();
+        Ok(Self {
+            services: services.map_err(NodeError::Config)?,
+            checks: checks.map_err(NodeError::Config)?,
+        })
+    }
+
+    /// Claims all of it, and takes back what an earlier configuration named and this one does not.
+    ///
+    /// The ids are kept before anything is claimed, so that a crash midway leaves nothing behind
+    /// that the next start would not find.
+    ///
+    /// # Errors
+    ///
+    /// If the ids cannot be kept, or the agent refuses one; what was done before stays done.
+    pub(super) async fn claim(self, agent: &Agent, dir: &Path) -> Result<(), NodeError> {
+        let path = dir.join("configured.json");
+        let (old, new) = (load(&path)?, self.ids());
+        let refused = |error: AgentError| NodeError::Config(error.to_string());
+        if old != new {
+            keep(&path, dir, &old.and(&new))?;
+        }
+        for id in old.services.difference(&new.services) {
+            gone(agent.deregister_service(id).await).map_err(refused)?;
+        }
+        for id in old.checks.difference(&new.checks) {
+            gone(agent.deregister_check(id).await).map_err(refused)?;
+        }
+        for (service, checks) in self.services {
+            let done = agent.register_service(service, checks, ReplaceChecks::Yes).await;
+            done.map_err(refused)?;
+        }
+        for check in self.checks {
+            agent.register_check(check).await.map_err(refused)?;
+        }
+        if old == new { Ok(()) } else { keep(&path, dir, &new) }
+    }
+
+    fn ids(&self) -> Ids {
+        let id = |id: &String, name: &String| if id.is_empty() { name } else { id }.clone();
+        let services = self.services.iter().map(|(service, _)| id(&service.id, &service.name));
+        let checks = self.checks.iter().map(|spec| id(&spec.check.id, &spec.check.name));
+        Ids { services: services.collect(), checks: checks.collect() }
+    }
+}
+
+impl Ids {
+    /// Those of both.
+    fn and(&self, other: &Self) -> Self {
+        Self { services: &self.services | &other.services, checks: &self.checks | &other.checks }
+    }
+}
+
+/// What is not there is gone as well: a caller of the API may have taken it away.
+fn gone(outcome: Result<(), AgentError>) -> Result<(), AgentError> {
+    match outcome {
+        Err(AgentError::UnknownService(_) | AgentError::UnknownCheck(_)) => Ok(()),
+        other => other,
+    }
+}
+
+fn load(path: &Path) -> Result<Ids, NodeError> {
+    let failed = |why: String| NodeError::File(PathBuf::from(path), why);
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ids::default()),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+fn keep(path: &Path, dir: &Path, ids: &Ids) -> Result<(), NodeError> {
+    let text = serde_json::to_string(ids).expect("ids are plain text");
+    let kept = identity::keep(path, dir, &text);
+    kept.map_err(|error| NodeError::File(path.to_owned(), error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_kept_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("configured.json");
+        assert_eq!(load(&path).unwrap(), Ids::default());
+        let ids = Ids { services: ["a".to_owned()].into(), checks: ["c".to_owned()].into() };
+        keep(&path, dir.path(), &ids).unwrap();
+        assert_eq!(load(&path).unwrap(), ids);
+        std::fs::write(&path, "{").unwrap();
+        assert!(load(&path).is_err());
+    }
+}
