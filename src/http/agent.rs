@@ -302,6 +302,11 @@ pub(super) async fn reload(call: Call) -> Outcome {
     }
 }
 
+/// `/v1/acl/…`: what Consul says to everything there while access control is off.
+pub(super) fn acl_disabled(_: &Call) -> Outcome {
+    Err(Failure::new(StatusCode::UNAUTHORIZED, "ACL support disabled"))
+}
+
 /// `PUT /v1/agent/force-leave/<node>`.
 pub(super) fn force_leave(call: &Call) -> Outcome {
     if call.rooms.gossip.force_leave(&call.rest) {

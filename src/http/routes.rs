@@ -206,6 +206,10 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(agent::reload(call))),
         "reads the configuration anew",
     ),
+    row(GET, "/v1/acl/", Now(agent::acl_disabled), "says that access control is off"),
+    row(PUT, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
+    row(POST, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
+    row(DELETE, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
     row(PUT, "/v1/agent/force-leave/", Now(agent::force_leave), "declares a failed member gone"),
     row(GET, "/v1/agent/metrics", Show(agent::metrics), "metrics as JSON or for Prometheus"),
     row(

@@ -79,6 +79,9 @@ const SERVICES: &[Row] = &[
         .gives(404, Starts("Unknown service ID \"web1\"."))
         .consul(200, Empty),
     put("read the configuration anew", "/v1/agent/reload", "").gives(200, Empty),
+    get("access control is off", "/v1/acl/tokens").gives(401, Is("ACL support disabled")),
+    get("… for the caller's own token too", "/v1/acl/token/self")
+        .gives(401, Is("ACL support disabled")),
 ];
 
 const CHECKS: &[Row] = &[
