@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::model::{Command, Index, Query, Read, Reply, Unavailable, Written};
+use crate::model::{Command, Index, Query, Read, ReadOptions, Reply, Unavailable, Written};
 
 use super::door::{Options, Rooms};
 use super::error::Failure;
@@ -86,10 +86,20 @@ impl Call {
         params::read_plan(&self.params, &self.headers, &defaults)
     }
 
-    /// Reads as the plan says.
+    /// Reads as the plan says. A read that waits for a change while the doors are told to stop
+    /// is answered with what is there, as at the end of its wait.
     pub(super) async fn read(&self, query: Query, plan: &ReadPlan) -> Result<Read, Unavailable> {
         let kind = query_kind(&query);
-        let read = self.rooms.client.read(query, plan.options).await;
+        let now = ReadOptions { after: None, wait: None, ..plan.options };
+        let read = if plan.options.after.is_some() {
+            let mut stopping = self.rooms.stopping.clone();
+            tokio::select! {
+                read = self.rooms.client.read(query.clone(), plan.options) => read,
+                () = stopping.wait() => self.rooms.client.read(query, now).await,
+            }
+        } else {
+            self.rooms.client.read(query, plan.options).await
+        };
         self.rooms.metrics.read(kind, if read.is_ok() { "ok" } else { "unavailable" });
         read
     }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::gossip::Gossip;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{Shutdown, Tasks};
 use crate::telemetry::Metrics;
 use crate::time;
 
@@ -85,6 +85,8 @@ pub struct Rooms {
     pub leave: watch::Sender<bool>,
     /// Takes a caller's wish that this node reads its configuration anew.
     pub reload: mpsc::Sender<ReloadAsked>,
+    /// Says when the doors stop: whoever waits for a change is then answered.
+    pub stopping: Shutdown,
 }
 
 /// Where the answer to a wish to reload goes: why it did not happen, for a person.

@@ -145,6 +145,7 @@ impl Node {
             metrics: metrics.clone(),
             leave,
             reload,
+            stopping: doors.shutdown(),
         };
         let asked = Arc::new(options::http(config, place));
         for listener in ports.http {

@@ -32,6 +32,29 @@ async fn wait_on(http: &Http, path: &str, index: u64) -> Reply {
     http.get(&format!("{path}{mark}index={index}&wait={}ms", WAIT.as_millis())).await
 }
 
+/// Who waits while the server stops gets what is there, and holds nothing up.
+#[tokio::test]
+async fn a_stop_answers_those_who_wait() {
+    let _turn = beside_others().await;
+    let mut agent = Agent::dev().await;
+    let http = agent.http();
+    http.done("/v1/kv/there", "x").await;
+    let index = current(&http, "/v1/kv/there").await;
+    let path = format!("/v1/kv/there?wait=60s&index={index}");
+    let waits = async || http.get(&path).await;
+    let stops = async || {
+        let look = || async {
+            let metrics = http.get("/metrics").await.text();
+            metrics.lines().any(|line| line == "portolan_waiters 1").then_some(())
+        };
+        until("the read waits", Duration::from_secs(5), look).await;
+        agent.terminate();
+    };
+    let (reply, ()) = tokio::join!(waits(), stops());
+    assert_eq!((reply.status, reply.index()), (200, index));
+    assert!(agent.stopped().await.success());
+}
+
 /// Starts a node and waits until it has told the catalogue all about itself.
 async fn quiet() -> Agent {
     let agent = Agent::dev().await;
