@@ -13,6 +13,8 @@ pub const NAME_BYTES_MAX: usize = 512;
 pub const TXN_OPS_MAX: usize = 128;
 /// Longest body of a request, in bytes: a full transaction's values in base64 and JSON.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest silence in the middle of a body, after which the request ends with 408.
+pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest archive of a snapshot that is restored, in bytes. It is held in memory meanwhile.
 pub const ARCHIVE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest state inside such an archive, in bytes, likewise.

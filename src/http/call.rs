@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::limits;
 use crate::model::{Command, Index, Query, Read, ReadOptions, Reply, Unavailable, Written};
 
 use super::door::{Options, Rooms};
@@ -133,7 +134,9 @@ impl Call {
         let mut chunks = std::mem::take(self.body.get_mut()).into_data_stream();
         let mut whole: Vec<u8> = Vec::new();
         let mut first = Bytes::new();
-        while let Some(chunk) = chunks.next().await {
+        loop {
+            let next = tokio::time::timeout(limits::BODY_SILENCE_MAX, chunks.next()).await;
+            let Some(chunk) = next.map_err(|_elapsed| Failure::stalled())? else { break };
             let chunk = chunk.map_err(|error| Failure::bad(format!("unreadable body: {error}")))?;
             let read = first.len() + whole.len() + chunk.len();
             if read > max {
@@ -154,7 +157,7 @@ impl Call {
 
     /// The body as JSON; `None` when it is empty.
     pub(super) async fn json_body(&mut self) -> Result<Value, Failure> {
-        let body = self.body(crate::limits::BODY_BYTES_MAX, "limits").await?;
+        let body = self.body(limits::BODY_BYTES_MAX, "limits").await?;
         json::parse(&body).map_err(|text| Failure::decode(&text))
     }
 

@@ -35,6 +35,12 @@ pub(super) enum Advice {
 }
 
 impl Failure {
+    /// The caller stopped in the middle of its body.
+    pub(super) fn stalled() -> Self {
+        let silence = crate::limits::BODY_SILENCE_MAX;
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("no more of the body within {silence:?}"))
+    }
+
     /// A failure with this status and text.
     pub(super) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
         Self { status, text: text.into(), with_index: false, advice: Advice::None }

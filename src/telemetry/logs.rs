@@ -100,13 +100,12 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(directives).ok().ok_or_else(wrong)
 }
 
-/// `level` for this program, and the libraries below it one step quieter: what consensus tells at
-/// `info` is a page for each election.
+/// `level` for this program, and the libraries below it quieter: what consensus tells at `info` is
+/// a page for each election.
 fn quiet(level: &str) -> String {
     let below = match level {
-        "trace" => "debug",
-        "debug" => "info",
-        "info" => "warn",
+        "trace" => "info",
+        "debug" | "info" => "warn",
         quieter => quieter,
     };
     let libraries = ["openraft", "hyper", "hyper_util", "reqwest", "rustls"];
