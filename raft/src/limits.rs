@@ -47,8 +47,9 @@ pub(crate) const PROPOSE_QUEUE: usize = 8192;
 /// Proposals in one batch.
 pub(crate) const PROPOSE_BATCH: usize = 1024;
 
-/// Batches of proposals under way at once.
-pub(crate) const PROPOSE_BATCHES: usize = 64;
+/// Batches of proposals under way at once. What comes meanwhile makes the next batch larger: the
+/// busier a leader is, the less each proposal costs.
+pub(crate) const PROPOSE_BATCHES: usize = 2;
 
 /// Bytes of proposals under way at once, in KiB (a unit of the semaphore).
 pub(crate) const PROPOSE_KIB: usize = 64 * 1024;

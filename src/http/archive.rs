@@ -242,12 +242,7 @@ fn state(bytes: &[u8]) -> Result<Backup, ArchiveError> {
         let (record, behind) = behind.split_at_checked(length).ok_or_else(cut)?;
         let part: Backup =
             codec::decode(record).map_err(|why| ArchiveError::State(why.to_string()))?;
-        let Backup { kv, sessions, nodes, services, checks } = part;
-        whole.kv.extend(kv);
-        whole.sessions.extend(sessions);
-        whole.nodes.extend(nodes);
-        whole.services.extend(services);
-        whole.checks.extend(checks);
+        whole.append(part);
         rest = behind;
     }
     Ok(whole)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeError, identity};
@@ -63,13 +64,14 @@ impl Configured {
         for id in old.checks.difference(&new.checks) {
             gone(agent.deregister_check(id).await).map_err(refused)?;
         }
-        for (service, checks) in self.services {
-            let done = agent.register_service(service, checks, ReplaceChecks::Yes).await;
-            done.map_err(refused)?;
-        }
-        for check in self.checks {
-            agent.register_check(check).await.map_err(refused)?;
-        }
+        // Together, for each waits a second for its push where there is no leader yet.
+        let services = self
+            .services
+            .into_iter()
+            .map(|(service, checks)| agent.register_service(service, checks, ReplaceChecks::Yes));
+        try_join_all(services).await.map_err(refused)?;
+        let checks = self.checks.into_iter().map(|check| agent.register_check(check));
+        try_join_all(checks).await.map_err(refused)?;
         if old == new { Ok(()) } else { keep(&path, dir, &new) }
     }
 
