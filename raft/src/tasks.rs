@@ -16,15 +16,19 @@ pub(crate) struct Tasks {
 }
 
 struct Inner {
+    /// Where every task runs, whoever's call it is that spawns one.
+    runtime: tokio::runtime::Handle,
     stopping: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Tasks {
+    /// Tasks on the runtime of whoever calls.
     pub(crate) fn new() -> Tasks {
         Tasks {
             inner: Arc::new(Inner {
+                runtime: tokio::runtime::Handle::current(),
                 stopping: watch::Sender::new(false),
                 tasks: Mutex::new(JoinSet::new()),
                 threads: Mutex::new(Vec::new()),
@@ -37,13 +41,14 @@ impl Tasks {
         let stopped = self.stopped();
         let mut tasks = self.inner.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        let work = async move {
             // Dropping `work` midway is what stopping means; it holds nothing half-done on disk.
             tokio::select! {
                 () = work => {}
                 () = stopped => {}
             }
-        });
+        };
+        tasks.spawn_on(work, &self.inner.runtime);
     }
 
     /// Runs `work` on a thread of its own, which must end by itself when its queue closes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::identity;
@@ -26,6 +27,8 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
     /// The address that others use.
     pub(super) address: String,
+    /// Where Raft's tasks run.
+    pub(super) raft: Handle,
 }
 
 pub(super) fn replica(config: &Config, place: &Place) -> replica::Options {
@@ -44,6 +47,7 @@ pub(super) fn replica(config: &Config, place: &Place) -> replica::Options {
         wait_max: config.max_query_time,
         snapshot_every: config.raft_snapshot_threshold,
         keep_behind: config.raft_trailing_logs,
+        runtime: place.raft.clone(),
         sync: raft::Sync::Always,
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use super::configured::Configured;
@@ -63,8 +64,11 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
     };
     let ran = init_logs(&logs)
         .map_err(|error| NodeError::Config(error.to_string()))
-        .and_then(|logs| Ok((logs, tokio::runtime::Runtime::new().map_err(NodeError::Runtime)?)))
-        .and_then(|(logs, runtime)| runtime.block_on(run_until_stopped(config, args, logs)));
+        .and_then(|logs| Ok((logs, runtimes().map_err(NodeError::Runtime)?)))
+        .and_then(|(logs, (doors, raft))| {
+            // Raft's runtime lives until the doors' work has ended.
+            doors.block_on(run_until_stopped(config, args, logs, raft.handle().clone()))
+        });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,10 +79,19 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
     }
 }
 
+/// The doors' runtime, and one of a single thread for Raft: what it does is short and wakes one
+/// task after another, which costs least on one thread; and no door's work holds it up there.
+fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
+    let raft =
+        Builder::new_multi_thread().worker_threads(1).thread_name("raft").enable_all().build()?;
+    Ok((Runtime::new()?, raft))
+}
+
 async fn run_until_stopped(
     config: Config,
     args: &[String],
     logs: LogHandle,
+    raft: Handle,
 ) -> Result<(), NodeError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -92,8 +105,8 @@ async fn run_until_stopped(
     let dir = temporary.dir.clone();
     std::fs::create_dir_all(&dir)
         .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
-    let place =
-        Place { id: identity::node_id(config.node_id, &dir)?, dir, address: advertised(&config)? };
+    let id = identity::node_id(config.node_id, &dir)?;
+    let place = Place { id, dir, address: advertised(&config)?, raft };
     let node = Node::start(&config, &place, configured).await?;
     let pid = PidFile::write(config.pid_file.as_deref())?;
     let outcome = node.serve(logs, || Config::load(args)).await;

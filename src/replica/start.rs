@@ -47,6 +47,9 @@ pub struct Options {
     pub snapshot_every: u64,
     /// Log entries kept behind a snapshot, for servers that lag.
     pub keep_behind: u64,
+    /// Where Raft's own tasks run: apart from the doors, so that no request of theirs, however
+    /// long it computes, holds up a heartbeat.
+    pub runtime: tokio::runtime::Handle,
     /// Whether the log is synced before a write is acknowledged. Only the crash test, which must
     /// fail without it, ever says no.
     pub sync: raft::Sync,
@@ -85,13 +88,30 @@ pub async fn start(
     let answers = Arc::new(Answers::default());
     let machine = Machine::new(store, hub.clone());
     let inbound: Arc<dyn raft::Inbound> = Arc::clone(&answers) as Arc<dyn raft::Inbound>;
-    let raft = Raft::start(raft_options(&options, node), listener, machine, inbound).await?;
+    let raft = start_raft(&options, node, listener, machine, inbound).await?;
     let replica = Replica::new(raft, view, hub, options, node);
     answers.open(&replica.inner);
     let inner = &replica.inner;
     tasks.spawn(leader::run(Arc::clone(inner), members.clone(), tasks.shutdown()));
     tasks.spawn(autopilot::bootstrap(Arc::clone(inner), members, tasks.shutdown()));
     Ok(replica)
+}
+
+/// Starts Raft on the runtime that the options name; the listener moves there too.
+async fn start_raft(
+    options: &Options,
+    node: NodeId,
+    listener: TcpListener,
+    machine: Machine,
+    inbound: Arc<dyn raft::Inbound>,
+) -> Result<Raft, StartError> {
+    let raft_options = raft_options(options, node);
+    let started = options.runtime.spawn(async move {
+        let moved = listener.into_std().and_then(TcpListener::from_std);
+        let listener = moved.map_err(|error| raft::Fault(format!("listener: {error}")))?;
+        Raft::start(raft_options, listener, machine, inbound).await
+    });
+    Ok(started.await.map_err(|error| raft::Fault(format!("start: {error}")))??)
 }
 
 fn raft_options(options: &Options, node: NodeId) -> raft::Options {
