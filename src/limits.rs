@@ -46,8 +46,6 @@ pub const WAITERS_MAX: usize = 100_000;
 /// Topics one blocking read may wait for.
 pub const TOPICS_MAX: usize = 8;
 
-/// How long a request without a leader is held. Source: Consul, `rpc_hold_timeout`.
-pub const LEADER_HOLD: Duration = Duration::from_secs(7);
 /// How long a write may take once it was proposed, before its outcome is called unknown.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commands in flight from this node's doors; one more is refused. Half of what the control

@@ -76,6 +76,18 @@ const fn used(key: &'static str, kind: Kind, default: &'static str, help: &'stat
     setting
 }
 
+/// Understood and checked, but nothing acts on it yet.
+const fn later(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    let mut setting = used(key, kind, default, help);
+    setting.state = State::Warned;
+    setting
+}
+
 const fn quiet(key: &'static str, kind: Kind) -> Setting {
     row(key, kind, State::Quiet, "accepted; what it asks for is already so, or is not needed here")
 }
@@ -103,8 +115,7 @@ pub const OPTIONS: &[Setting] = &[
     used("node_id", Text, "", "id of this node, a UUID; made at the first start and kept if empty")
         .flag(&["node-id"]),
     used("node_meta", Map, "", "names and values that tell more about this node")
-        .flag(&["node-meta"])
-        .reload(),
+        .flag(&["node-meta"]),
     used("datacenter", Text, "dc1", "datacenter of this agent: a-z, 0-9, - and _")
         .flag(&["datacenter"]),
     used("domain", Text, "consul", "domain that the DNS door answers for").flag(&["domain"]),
@@ -146,9 +157,9 @@ pub const OPTIONS: &[Setting] = &[
     used("retry_join", List, "", "addresses to join, tried until one answers")
         .flag(&["retry-join"]),
     used("start_join", List, "", "addresses to join once, at the start").flag(&["join"]),
-    used("retry_interval", Duration, "30s", "pause between attempts to join")
+    later("retry_interval", Duration, "30s", "pause between attempts to join")
         .flag(&["retry-interval"]),
-    used("retry_max", COUNT, "0", "attempts to join; 0 is without end").flag(&["retry-max"]),
+    later("retry_max", COUNT, "0", "attempts to join; 0 is without end").flag(&["retry-max"]),
     used("leave_on_terminate", Switch, "", "SIGTERM leaves; unset: on agents, not on servers"),
     used("skip_leave_on_interrupt", Switch, "", "SIGINT does not leave; unset: so on servers"),
     warned("rejoin_after_leave", Switch).flag(&["rejoin"]),
@@ -185,9 +196,9 @@ pub const OPTIONS: &[Setting] = &[
     used("check", Definitions, "", "definition of a health check").reload(),
     used("checks", Definitions, "", "definitions of health checks").reload(),
     used("check_update_interval", Duration, "5m", "longest delay of a change of output alone"),
-    used("enable_script_checks", Switch, "false", "checks may run programs, from any source")
+    later("enable_script_checks", Switch, "false", "checks may run programs, from any source")
         .flag(&["enable-script-checks"]),
-    used("enable_local_script_checks", Switch, "false", "checks from files may run programs")
+    later("enable_local_script_checks", Switch, "false", "checks from files may run programs")
         .flag(&["enable-local-script-checks"]),
     warned("discard_check_output", Switch),
     warned("check_output_max_size", COUNT).flag(&["check_output_max_size"]),
@@ -195,36 +206,31 @@ pub const OPTIONS: &[Setting] = &[
     warned("tagged_addresses", Map),
     warned("translate_wan_addrs", Switch),
     // DNS.
-    used("dns_config.node_ttl", Duration, "0s", "TTL of answers about nodes").reload(),
-    used("dns_config.service_ttl", Map, "", "TTL by service name; db* and * match more").reload(),
-    used("dns_config.allow_stale", Switch, "true", "any server may answer").reload(),
-    used("dns_config.max_stale", Duration, "87600h", "oldest state that an answer may have")
-        .reload(),
-    used("dns_config.only_passing", Switch, "false", "leave out services with a warning").reload(),
-    used("dns_config.enable_truncate", Switch, "false", "set TC on cut UDP answers").reload(),
-    used("dns_config.udp_answer_limit", COUNT, "3", "records in a UDP answer without EDNS")
-        .reload(),
-    used("dns_config.a_record_limit", COUNT, "0", "address records in any answer; 0 is all")
-        .reload(),
-    used("dns_config.disable_compression", Switch, "false", "write every name in full").reload(),
-    used("dns_config.enable_additional_node_meta_txt", Switch, "true", "TXT records of node_meta")
-        .reload(),
-    used("dns_config.recursor_timeout", Duration, "2s", "patience with one recursor").reload(),
-    used("dns_config.recursor_strategy", Text, "sequential", "sequential or random").reload(),
-    used("dns_config.soa.refresh", Number(0, u32::MAX as i64), "3600", "SOA refresh, s").reload(),
-    used("dns_config.soa.retry", Number(0, u32::MAX as i64), "600", "SOA retry, s").reload(),
-    used("dns_config.soa.expire", Number(0, u32::MAX as i64), "86400", "SOA expire, s").reload(),
-    used("dns_config.soa.min_ttl", Number(0, u32::MAX as i64), "0", "SOA minimum, s").reload(),
+    used("dns_config.node_ttl", Duration, "0s", "TTL of answers about nodes"),
+    used("dns_config.service_ttl", Map, "", "TTL by service name; db* and * match more"),
+    used("dns_config.allow_stale", Switch, "true", "any server may answer"),
+    used("dns_config.max_stale", Duration, "87600h", "oldest state that an answer may have"),
+    used("dns_config.only_passing", Switch, "false", "leave out services with a warning"),
+    used("dns_config.enable_truncate", Switch, "false", "set TC on cut UDP answers"),
+    used("dns_config.udp_answer_limit", COUNT, "3", "records in a UDP answer without EDNS"),
+    used("dns_config.a_record_limit", COUNT, "0", "address records in any answer; 0 is all"),
+    later("dns_config.disable_compression", Switch, "false", "write every name in full"),
+    used("dns_config.enable_additional_node_meta_txt", Switch, "true", "TXT records of node_meta"),
+    used("dns_config.recursor_timeout", Duration, "2s", "patience with one recursor"),
+    later("dns_config.recursor_strategy", Text, "sequential", "sequential or random"),
+    used("dns_config.soa.refresh", Number(0, u32::MAX as i64), "3600", "SOA refresh, s"),
+    used("dns_config.soa.retry", Number(0, u32::MAX as i64), "600", "SOA retry, s"),
+    used("dns_config.soa.expire", Number(0, u32::MAX as i64), "86400", "SOA expire, s"),
+    used("dns_config.soa.min_ttl", Number(0, u32::MAX as i64), "0", "SOA minimum, s"),
     warned("dns_config.use_cache", Switch),
     warned("dns_config.cache_max_age", Duration),
     warned("dns_config.prefer_namespace", Switch),
-    used("recursors", List, "", "DNS servers for every other name").flag(&["recursor"]).reload(),
+    used("recursors", List, "", "DNS servers for every other name").flag(&["recursor"]),
     // How fast, how much.
     used("performance.raft_multiplier", Number(1, 10), "1", "scales Raft's timeouts (Consul: 5)"),
     used("performance.rpc_hold_timeout", Duration, "7s", "patience while there is no leader"),
-    used("performance.leave_drain_time", Duration, "5s", "pause between leaving and stopping"),
-    used("limits.http_max_conns_per_client", COUNT, "200", "HTTP connections from one address")
-        .reload(),
+    later("performance.leave_drain_time", Duration, "5s", "pause between leaving and stopping"),
+    used("limits.http_max_conns_per_client", COUNT, "200", "HTTP connections from one address"),
     used("limits.kv_max_value_size", COUNT, "524288", "bytes of one KV value"),
     used("limits.txn_max_req_len", COUNT, "524288", "bytes of one transaction"),
     warned("limits.rpc_rate", Opaque),
@@ -233,12 +239,12 @@ pub const OPTIONS: &[Setting] = &[
     warned("limits.rpc_handshake_timeout", Duration),
     warned("limits.https_handshake_timeout", Duration),
     warned("limits.request_limits", Opaque),
-    used("session_ttl_min", Duration, "10s", "shortest TTL of a session"),
+    later("session_ttl_min", Duration, "10s", "shortest TTL of a session"),
     used("default_query_time", Duration, "300s", "wait of a blocking read that names none")
         .flag(&["default-query-time"]),
     used("max_query_time", Duration, "600s", "longest wait of a blocking read")
         .flag(&["max-query-time"]),
-    used("discovery_max_stale", Duration, "0s", "discovery may be this stale by default").reload(),
+    used("discovery_max_stale", Duration, "0s", "discovery may be this stale by default"),
     used("raft_snapshot_threshold", COUNT, "16384", "log entries between snapshots"),
     used("raft_trailing_logs", COUNT, "10240", "log entries kept behind a snapshot"),
     quiet("raft_snapshot_interval", Duration),
@@ -250,8 +256,8 @@ pub const OPTIONS: &[Setting] = &[
     warned("non_voting_server", Switch).flag(&["non-voting-server"]),
     warned("read_replica", Switch),
     // What it tells.
-    used("telemetry.prometheus_retention_time", Duration, "0s", "0s turns Prometheus text off"),
-    used("telemetry.disable_hostname", Switch, "false", "metric names without the host name"),
+    later("telemetry.prometheus_retention_time", Duration, "0s", "Prometheus text is always on"),
+    later("telemetry.disable_hostname", Switch, "false", "metric names without the host name"),
     warned("telemetry.metrics_prefix", Text),
     warned("telemetry.statsd_address", Text),
     warned("telemetry.statsite_address", Text),

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::ServiceKey;
 use super::ids::{ClusterTime, Index, SessionId};
 
 /// What the end of a session does to the keys that it holds.
@@ -63,10 +62,5 @@ impl Session {
         let services = spec.service_checks.iter().flatten().map(|(id, _)| id.as_str());
         let old = spec.checks.iter().flatten().map(String::as_str);
         spec.node_checks.iter().map(String::as_str).chain(services).chain(old)
-    }
-
-    /// The pair that names one instance of a service, for callers that hold both parts.
-    pub fn on(&self, service: &ServiceKey) -> bool {
-        self.spec.node == service.node
     }
 }
