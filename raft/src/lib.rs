@@ -53,6 +53,7 @@ mod options;
 mod peer;
 mod propose;
 mod snapshot;
+mod start;
 mod status;
 #[cfg(test)]
 mod storage_suite;
