@@ -72,6 +72,13 @@ pub const TICK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a deleted key is remembered, so that no index falls. Source: Consul, `tombstone_ttl`.
 pub const TOMBSTONE_TTL: Duration = Duration::from_mins(15);
 
+/// Longest body that defines a prepared query, in bytes; its texts are within.
+pub const PREPARED_BYTES_MAX: usize = 64 * 1024;
+/// Longest compiled form of a template's regular expression, in bytes. It matches in linear time.
+pub const TEMPLATE_REGEX_BYTES_MAX: usize = 1024 * 1024;
+/// Coordinates that one command may carry, each of about a hundred bytes and a node's name.
+pub const COORDINATES_A_COMMAND_MAX: usize = 4096;
+
 /// Apply batches that may wait for the persister; apply waits when it is full.
 pub const PERSIST_QUEUE_MAX: usize = 256;
 /// Bytes that may wait for the persister.

@@ -101,6 +101,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     ("bincode", &["codec", "raft-crate"]),
     ("crc32c", &["codec", "rpc", "raft-crate"]),
+    ("regex", &["model"]),
     ("reqwest", &["cli", "agent"]),
     ("anyhow", &["cli", "main"]),
     ("serde_json", &["http", "config", "cli", "agent", "node", "telemetry"]),

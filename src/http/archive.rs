@@ -21,7 +21,7 @@ use super::json;
 /// Longest of the other two files, in bytes.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// What the state begins with.
-const MAGIC: &[u8] = b"portolan state 1\n";
+const MAGIC: &[u8] = b"portolan state 2\n";
 
 const META: &str = "meta.json";
 const STATE: &str = "state.bin";
@@ -276,6 +276,7 @@ mod tests {
             nodes: vec![Node { name: "n".into(), ..Node::default() }],
             services: vec![Service { name: "s".into(), ..Service::default() }],
             checks: vec![Check { id: "c".into(), ..Check::default() }],
+            ..Backup::default()
         }
     }
 
@@ -325,6 +326,6 @@ mod tests {
     #[test]
     fn another_programs_state_is_refused() {
         assert_eq!(state(b"\x81\xa9LastIndex\x01"), Err(ArchiveError::Foreign));
-        assert!(matches!(state(b"portolan state 1\n\0\0\0\x09x"), Err(ArchiveError::State(_))));
+        assert!(matches!(state(b"portolan state 2\n\0\0\0\x09x"), Err(ArchiveError::State(_))));
     }
 }

@@ -278,6 +278,10 @@ fn query_kind(query: &Query) -> &'static str {
         Query::NodeChecks(_) | Query::ServiceChecks(_) | Query::ChecksInState(_) => "checks",
         Query::Txn(_) => "txn",
         Query::Backup => "backup",
+        Query::Prepared(_) | Query::AllPrepared | Query::Resolve(_) | Query::Execute { .. } => {
+            "prepared"
+        }
+        Query::Coordinates | Query::NodeCoordinates(_) | Query::CoordinatesOf(_) => "coordinates",
     }
 }
 

@@ -183,6 +183,16 @@ pub(super) fn refusal_text(refusal: &Refusal) -> String {
             )
         }
         Refusal::UnknownCommand => "the command is of a newer version".to_owned(),
+        Refusal::PreparedMissing(id) => {
+            format!("Cannot modify non-existent prepared query: '{id}'")
+        }
+        Refusal::PreparedNameTaken(name) => {
+            format!("name '{name}' aliases an existing query name")
+        }
+        Refusal::PreparedNameIsId(name) => format!("name '{name}' aliases an existing query ID"),
+        Refusal::PreparedCatchAllTaken => {
+            "a query template with an empty name already exists".to_owned()
+        }
     }
 }
 

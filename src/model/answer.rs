@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::backup::Backup;
 use super::catalog::{Check, Instance, Node, NodeServices};
+use super::coordinate::NodeCoordinate;
 use super::ids::Index;
 use super::kv::KvEntry;
+use super::prepared::{Execution, PreparedQuery, Unresolved};
 use super::reply::{TxnError, TxnResult};
 use super::session::Session;
 
@@ -36,6 +38,14 @@ pub enum Answer {
     Txn(Result<Vec<TxnResult>, Vec<TxnError>>),
     /// Everything.
     Backup(Box<Backup>),
+    /// Prepared queries.
+    Prepared(Vec<Arc<PreparedQuery>>),
+    /// A prepared query as it would run.
+    Resolved(Result<Arc<PreparedQuery>, Unresolved>),
+    /// What a prepared query found.
+    Executed(Result<Box<Execution>, Unresolved>),
+    /// Coordinates of nodes.
+    Coordinates(Vec<Arc<NodeCoordinate>>),
 }
 
 /// An answer with what every door says beside it.

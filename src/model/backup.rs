@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Check, Node, Service};
+use super::coordinate::NodeCoordinate;
 use super::kv::KvEntry;
+use super::prepared::PreparedQuery;
 use super::session::Session;
 
 /// All of a backup's content.
@@ -19,6 +21,10 @@ pub struct Backup {
     pub services: Vec<Service>,
     /// The checks.
     pub checks: Vec<Check>,
+    /// The prepared queries.
+    pub prepared: Vec<PreparedQuery>,
+    /// The coordinates of nodes.
+    pub coordinates: Vec<NodeCoordinate>,
 }
 
 /// What a record is taken to cost beside its texts: names of fields cost nothing, numbers little.
@@ -54,17 +60,26 @@ impl Backup {
             let size = check.output.len() + check.notes.len() + tags;
             cut.add(size, |part| part.checks.push(check.clone()));
         }
+        for query in &self.prepared {
+            cut.add(query.text_bytes(), |part| part.prepared.push(query.clone()));
+        }
+        for one in &self.coordinates {
+            let size = one.node.len() + one.segment.len();
+            cut.add(size, |part| part.coordinates.push(one.clone()));
+        }
         cut.end()
     }
 
     /// Puts `part` behind what is here.
     pub fn append(&mut self, part: Self) {
-        let Self { kv, sessions, nodes, services, checks } = part;
+        let Self { kv, sessions, nodes, services, checks, prepared, coordinates } = part;
         self.kv.extend(kv);
         self.sessions.extend(sessions);
         self.nodes.extend(nodes);
         self.services.extend(services);
         self.checks.extend(checks);
+        self.prepared.extend(prepared);
+        self.coordinates.extend(coordinates);
     }
 }
 

@@ -27,6 +27,10 @@ pub enum Topic {
     State(String),
     /// Any session.
     Sessions,
+    /// Any prepared query.
+    Prepared,
+    /// The coordinate of any node.
+    Coordinates,
     /// Everything was replaced by a restored snapshot: wakes every waiter.
     All,
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::backup::Backup;
 use super::catalog::{Check, CheckStatus, Node, Service};
+use super::coordinate::NodeCoordinate;
 use super::ids::{ClusterTime, Index, SessionId};
+use super::prepared::{PreparedId, PreparedQuery};
 use super::session::SessionSpec;
 
 /// A write, as a door words it.
@@ -57,6 +59,15 @@ pub enum Command {
         /// How many there are.
         parts: u32,
     },
+    /// A new prepared query; its `create` and `modify` are not read. `Reply::Done` or a refusal.
+    PreparedCreate(Box<PreparedQuery>),
+    /// A prepared query in place of the one that has its id. `Reply::Done` or a refusal.
+    PreparedUpdate(Box<PreparedQuery>),
+    /// Removes a prepared query. `Reply::Done`, or a refusal when there is none.
+    PreparedDelete(PreparedId),
+    /// Where nodes lie now; at most [`crate::limits::COORDINATES_A_COMMAND_MAX`]. One of a node
+    /// that is not registered is passed over.
+    CoordinateUpdate(Vec<NodeCoordinate>),
 }
 
 /// One operation on a key: a write, a read or a guard.

@@ -7,12 +7,16 @@ mod backup;
 mod catalog;
 mod change;
 mod command;
+mod coordinate;
 mod ids;
 mod kv;
 mod member;
+mod nearness;
+mod prepared;
 mod query;
 mod reply;
 mod session;
+mod template;
 
 pub use answer::{Answer, Read};
 pub use backup::Backup;
@@ -24,9 +28,16 @@ pub use change::Topic;
 pub use command::{
     CheckUpdate, Command, Deregistration, Envelope, KvOp, KvWrite, Registration, Renewal,
 };
+pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, Real};
 pub use ids::{ClusterTime, Index, SessionId};
 pub use kv::KvEntry;
 pub use member::{Member, MemberStatus, Server, host_port};
+pub use nearness::{Arrangement, Near, arrange, shuffle, sort_near};
+pub use prepared::{
+    Execution, Failover, PreparedId, PreparedQuery, PreparedService, PreparedTemplate,
+    TemplateKind, Unresolved,
+};
 pub use query::{Consistency, Query, ReadOptions};
 pub use reply::{Refusal, Reply, TxnError, TxnResult, Unavailable, Written};
 pub use session::{Behavior, Session, SessionSpec};
+pub use template::Template;

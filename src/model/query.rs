@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::KvOp;
 use super::ids::{Index, SessionId};
+use super::prepared::PreparedId;
 
 /// A read. The answer's kind is named at each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +52,26 @@ pub enum Query {
     Txn(Vec<KvOp>),
     /// Everything, for a backup: `Answer::Backup`. Does not block.
     Backup,
+    /// One prepared query: `Answer::Prepared` of none or one.
+    Prepared(PreparedId),
+    /// All prepared queries: `Answer::Prepared`.
+    AllPrepared,
+    /// The prepared query that a name or an id leads to, filled in: `Answer::Resolved`. Does not
+    /// block.
+    Resolve(String),
+    /// Runs the prepared query that a name or an id leads to: `Answer::Executed`. Does not block.
+    Execute {
+        /// The name or id.
+        name: String,
+        /// Whether only mesh instances are asked for, whatever the query says.
+        connect: bool,
+    },
+    /// The coordinates of all nodes, by node and segment: `Answer::Coordinates`.
+    Coordinates,
+    /// The coordinates of a node: `Answer::Coordinates`.
+    NodeCoordinates(String),
+    /// The coordinates of these nodes, to sort by: `Answer::Coordinates`. Does not block.
+    CoordinatesOf(Vec<String>),
 }
 
 /// How fresh a read must be.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Index, SessionId};
 use super::kv::KvEntry;
+use super::prepared::PreparedId;
 
 /// What the state said to a command; the same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,14 @@ pub enum Refusal {
     },
     /// The command was made by a newer version and cannot be read here.
     UnknownCommand,
+    /// There is no prepared query of this id.
+    PreparedMissing(PreparedId),
+    /// Another prepared query has the name.
+    PreparedNameTaken(String),
+    /// The name is the id of another prepared query.
+    PreparedNameIsId(String),
+    /// There is a template already that takes every name.
+    PreparedCatchAllTaken,
 }
 
 /// The cluster could not do it now. Says whether a retry is safe.

@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::step::Step;
-use super::{backup, catalog, checks, kv, sessions};
+use super::{backup, catalog, checks, coordinates, kv, prepared, sessions};
 use crate::codec;
 use crate::model::{Command, Envelope, Index, Refusal, Reply, Written};
 
@@ -51,5 +51,12 @@ fn dispatch(step: &mut Step<'_>, command: Command) -> Reply {
         Command::Restore(backup) => backup::restore(step, *backup),
         Command::RestorePart { id, part, records } => backup::stage(step, id, part, *records),
         Command::RestoreParts { id, parts } => backup::restore_staged(step, id, parts),
+        Command::PreparedCreate(query) => prepared::create(step, *query),
+        Command::PreparedUpdate(query) => prepared::update(step, *query),
+        Command::PreparedDelete(id) => prepared::delete(step, id),
+        Command::CoordinateUpdate(updates) => {
+            coordinates::update(step, updates);
+            Reply::Done
+        }
     }
 }

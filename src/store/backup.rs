@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::prepared;
 use super::sessions;
 use super::step::Step;
 use super::tables::{Catalog, Counters, Last, NodeLast, Part, Row, ServiceLast, Tables, fold};
 use crate::model::{
-    Backup, Check, CheckStatus, Index, KvEntry, Node, Reply, Service, Session, Topic,
+    Backup, Check, CheckStatus, Index, KvEntry, Node, NodeCoordinate, PreparedQuery, Reply,
+    Service, Session, Topic,
 };
 
 /// Highest index that is taken from a backup: one above it is a broken record, not a history.
@@ -21,6 +23,8 @@ pub(crate) struct Gathered {
     nodes: Vec<Arc<Node>>,
     services: Vec<Arc<Service>>,
     checks: Vec<Arc<Check>>,
+    prepared: Vec<Arc<PreparedQuery>>,
+    coordinates: Vec<Arc<NodeCoordinate>>,
 }
 
 /// All records, each table in its order.
@@ -31,7 +35,9 @@ pub(crate) fn gather(tables: &Tables) -> Gathered {
         sessions: tables.sessions.all().map(Arc::clone).collect(),
         nodes: nodes.clone().map(|record| Arc::clone(&record.node)).collect(),
         services: nodes.clone().flat_map(|it| it.services.values()).map(Arc::clone).collect(),
-        checks: nodes.flat_map(|it| it.checks.values()).map(Arc::clone).collect(),
+        checks: nodes.clone().flat_map(|it| it.checks.values()).map(Arc::clone).collect(),
+        prepared: tables.prepared.all().map(Arc::clone).collect(),
+        coordinates: nodes.flat_map(|it| it.coordinates.values()).map(Arc::clone).collect(),
     }
 }
 
@@ -44,6 +50,8 @@ impl Gathered {
             nodes: copies(self.nodes),
             services: copies(self.services),
             checks: copies(self.checks),
+            prepared: copies(self.prepared),
+            coordinates: copies(self.coordinates),
         }
     }
 }
@@ -64,9 +72,16 @@ pub(crate) fn restore(step: &mut Step<'_>, backup: Backup) -> Reply {
     };
     *step.tables = Tables { counters, ..Tables::default() };
     put_catalog(&mut step.tables.catalog, backup.nodes, backup.services, backup.checks);
+    for one in backup.coordinates {
+        step.tables.catalog.insert_coordinate(Arc::new(one));
+    }
     touch_catalog(&mut step.tables.catalog, index);
     for session in backup.sessions {
         put_session(step, session);
+    }
+    for mut query in backup.prepared {
+        clamp(&mut query.create, &mut query.modify);
+        prepared::restore(step, query);
     }
     for entry in backup.kv {
         put_key(step, entry);
@@ -109,11 +124,7 @@ pub(crate) fn restore_staged(step: &mut Step<'_>, id: u64, parts: u32) -> Reply 
     let mut all = Backup::default();
     for part in drop_staged(step) {
         let records = Arc::unwrap_or_clone(part).records;
-        all.kv.extend(records.kv);
-        all.sessions.extend(records.sessions);
-        all.nodes.extend(records.nodes);
-        all.services.extend(records.services);
-        all.checks.extend(records.checks);
+        all.append(records);
     }
     restore(step, all);
     Reply::Flag(true)
@@ -125,7 +136,8 @@ fn highest(backup: &Backup) -> Index {
     let nodes = backup.nodes.iter().map(|it| it.create.max(it.modify));
     let services = backup.services.iter().map(|it| it.create.max(it.modify));
     let checks = backup.checks.iter().map(|it| it.create.max(it.modify));
-    let all = kv.chain(sessions).chain(nodes).chain(services).chain(checks);
+    let prepared = backup.prepared.iter().map(|it| it.create.max(it.modify));
+    let all = kv.chain(sessions).chain(nodes).chain(services).chain(checks).chain(prepared);
     all.map(|index| index.min(INDEX_MAX)).max().unwrap_or_default()
 }
 
@@ -144,6 +156,8 @@ fn everything_at(index: Index) -> Last {
         other: index,
         sessions: index,
         restored: index,
+        prepared: index,
+        coordinates: index,
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::checks;
+use super::coordinates;
 use super::sessions;
 use super::step::Step;
 use super::tables::{Row, Tables, fold};
@@ -197,12 +198,16 @@ fn remove_node(step: &mut Step<'_>, name: &str) {
     let node = Arc::clone(&record.node);
     let services: Vec<String> = record.services.keys().cloned().collect();
     let bound: Vec<String> = record.checks_of("").map(|check| check.id.clone()).collect();
+    let segments: Vec<String> = record.coordinates.keys().cloned().collect();
     sessions::end_of_node(step, name);
     for service in services {
         remove_service(step, name, &service);
     }
     for check in bound {
         checks::remove(step, name, &check);
+    }
+    for segment in segments {
+        coordinates::touch(step, name, &segment);
     }
     step.touch_node(&node);
     step.tables.catalog.remove_node(name);

@@ -9,10 +9,10 @@ use super::fault::Fault;
 use super::tables::{Record, Row};
 use crate::codec;
 use crate::limits::COMMAND_BYTES_MAX;
-use crate::model::Session;
+use crate::model::{PreparedQuery, Session};
 
 /// The form of all that is stored. A folder of another form is not opened.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// Name of the row that holds [`FORMAT`].
 pub(crate) const FORMAT_ROW: &[u8] = &[SPACE_META, b'f'];
 /// Name of the row that holds the counters.
@@ -27,6 +27,7 @@ const SPACE_CONSUL_KV: u8 = 4;
 const SPACE_CONSUL_CATALOG: u8 = 5;
 const SPACE_SESSIONS: u8 = 6;
 const SPACE_STAGED: u8 = 7;
+const SPACE_PREPARED: u8 = 8;
 
 const KV_ENTRY: [u8; 2] = [SPACE_CONSUL_KV, 0];
 const KV_TOMBSTONE: [u8; 2] = [SPACE_CONSUL_KV, 1];
@@ -36,8 +37,10 @@ const SERVICE: [u8; 2] = [SPACE_CONSUL_CATALOG, 1];
 const CHECK: [u8; 2] = [SPACE_CONSUL_CATALOG, 2];
 const NODE_LAST: [u8; 2] = [SPACE_CONSUL_CATALOG, 3];
 const SERVICE_LAST: [u8; 2] = [SPACE_CONSUL_CATALOG, 4];
+const COORDINATE: [u8; 2] = [SPACE_CONSUL_CATALOG, 5];
 const SESSION: [u8; 2] = [SPACE_SESSIONS, 0];
 const STAGED: [u8; 2] = [SPACE_STAGED, 0];
+const PREPARED: [u8; 2] = [SPACE_PREPARED, 0];
 
 /// The bytes of a row's name.
 pub(crate) fn name(row: &Row) -> Vec<u8> {
@@ -50,12 +53,10 @@ pub(crate) fn name(row: &Row) -> Vec<u8> {
         Row::Check(node, id) => join(CHECK, &[node, id]),
         Row::NodeLast(node) => join(NODE_LAST, &[node]),
         Row::ServiceLast(name) => join(SERVICE_LAST, &[name]),
-        Row::Session(id) => {
-            let mut bytes = SESSION.to_vec();
-            bytes.extend_from_slice(id.0.as_bytes());
-            bytes
-        }
+        Row::Session(id) => [SESSION.as_slice(), id.0.as_bytes()].concat(),
         Row::Staged(place) => [STAGED.as_slice(), &place.to_be_bytes()].concat(),
+        Row::Prepared(id) => [PREPARED.as_slice(), id.0.as_bytes()].concat(),
+        Row::Coordinate(node, segment) => join(COORDINATE, &[node, segment]),
     }
 }
 
@@ -85,6 +86,8 @@ pub(crate) fn value(record: &Record) -> Vec<u8> {
         Record::ServiceLast(last) => codec::encode(last),
         Record::Session(session) => codec::encode(&**session),
         Record::Staged(part) => codec::encode(&**part),
+        Record::Prepared(query) => codec::encode(&**query),
+        Record::Coordinate(one) => codec::encode(&**one),
     }
 }
 
@@ -100,6 +103,8 @@ pub(crate) fn weight(record: &Record) -> usize {
         | Record::NodeLast(_)
         | Record::ServiceLast(_) => SMALL,
         Record::Staged(_) => COMMAND_BYTES_MAX,
+        Record::Prepared(query) => query.text_bytes() + 4 * SMALL,
+        Record::Coordinate(_) => 2 * SMALL,
     }
 }
 
@@ -136,6 +141,17 @@ pub(crate) fn read(name: &[u8], bytes: &[u8]) -> Result<(Row, Record), Fault> {
                 return Err(wrong());
             }
             (Row::Session(session.spec.id), Record::Session(session))
+        }
+        PREPARED => {
+            let query: Arc<PreparedQuery> = parse(name, bytes)?;
+            if rest != query.id.0.as_bytes() {
+                return Err(wrong());
+            }
+            (Row::Prepared(query.id), Record::Prepared(query))
+        }
+        COORDINATE => {
+            let (node, segment) = pair(name, rest)?;
+            (Row::Coordinate(node, segment), Record::Coordinate(parse(name, bytes)?))
         }
         STAGED => {
             let place = rest.try_into().map(u32::from_be_bytes);

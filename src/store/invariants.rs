@@ -10,6 +10,7 @@ pub(crate) fn hold(tables: &Tables) {
     keys(tables);
     sessions(tables);
     catalog(tables);
+    prepared(tables);
     indexes(tables);
     let rows = tables.rows();
     assert!(rows.iter().all(|row| tables.record(row).is_some()), "each listed row has a record");
@@ -95,11 +96,40 @@ fn catalog(tables: &Tables) {
     assert_eq!(catalog.listed_addresses(), addresses, "instances by address");
 }
 
+fn prepared(tables: &Tables) {
+    let mut counts = [0; 3];
+    for query in tables.prepared.all() {
+        let id = query.id;
+        if query.name.is_empty() {
+            assert!(query.is_template() || query.session.is_some(), "{id} can be found or ends");
+        } else {
+            assert_eq!(tables.prepared.named(&query.name), Some(id), "{id} is listed by its name");
+        }
+        if let Some(session) = query.session {
+            assert!(tables.sessions.get(session).is_some(), "session {session} of {id} lives");
+            assert!(tables.prepared.of_session(session).contains(&id), "{id} is by its session");
+        }
+        counts[0] += usize::from(!query.name.is_empty());
+        counts[1] += usize::from(query.is_template());
+        counts[2] += usize::from(query.session.is_some());
+        assert!(query.create <= query.modify, "{id} was changed before it was made");
+    }
+    assert_eq!(tables.prepared.listed(), counts, "prepared queries by name, template, session");
+    for (name, record) in tables.catalog.nodes() {
+        for (segment, one) in &record.coordinates {
+            assert_eq!((fold(&one.node), &one.segment), (name.clone(), segment), "a coordinate");
+        }
+    }
+}
+
 /// No record is newer than the index of what it is waited for by, and none of these is to come.
 fn indexes(tables: &Tables) {
     let last = &tables.counters.last;
     let index = tables.counters.index;
     let tops = [last.kv, last.nodes, last.services, last.checks, last.sessions, last.reaped];
+    assert!(last.prepared.max(last.coordinates) <= index, "nor have these");
+    let prepared = tables.prepared.all().map(|query| query.modify).max();
+    assert!(prepared.unwrap_or_default() <= last.prepared, "prepared queries within their table");
     assert!(tops.iter().all(|top| *top <= index), "no table has an index to come");
     assert!(tables.kv.entries().all(|entry| entry.modify <= last.kv), "keys within their table");
     assert!(tables.sessions.all().all(|it| it.modify <= last.sessions), "sessions likewise");

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::prepared;
 use super::step::Step;
 use super::tables::{Row, Tables, fold};
 use crate::limits::SESSION_TTL_FACTOR;
@@ -73,7 +74,8 @@ pub(crate) fn expire(step: &mut Step<'_>, id: SessionId, sequence: u64) {
     }
 }
 
-/// Ends a session: its keys are released or deleted, and their locks rest.
+/// Ends a session: its keys are released or deleted, their locks rest, and its prepared queries
+/// go.
 pub(crate) fn end(step: &mut Step<'_>, id: SessionId) {
     let Some(session) = step.tables.sessions.remove(id) else { return };
     step.touch_session(Row::Session(id));
@@ -85,6 +87,7 @@ pub(crate) fn end(step: &mut Step<'_>, id: SessionId) {
         }
         step.delay_lock(key, until);
     }
+    prepared::end_of_session(step, id);
 }
 
 fn release(step: &mut Step<'_>, key: &str) {

@@ -12,8 +12,8 @@ use super::tables::{NodeRecord, Tables, fold};
 use super::{backup, expiry, kv};
 use crate::codec;
 use crate::model::{
-    Answer, Check, CheckStatus, ClusterTime, Command, Index, Instance, NodeServices, Query,
-    Session, SessionId, Topic,
+    Answer, Check, CheckStatus, ClusterTime, Command, Execution, Index, Instance, NodeServices,
+    Query, Session, SessionId, Topic, Unresolved,
 };
 
 /// The read side of a [`super::Store`]: cheap to clone, usable from any thread.
@@ -74,10 +74,15 @@ impl View {
             Query::NodeChecks(node) => vec![Topic::NodeChecks(fold(node))],
             Query::ServiceChecks(name) => vec![Topic::ServiceChecks(fold(name))],
             Query::ChecksInState(word) => vec![Topic::State(word.clone())],
+            Query::Prepared(_) | Query::AllPrepared => vec![Topic::Prepared],
+            Query::Coordinates | Query::NodeCoordinates(_) => vec![Topic::Coordinates],
             Query::NodesByAddress(_)
             | Query::InstancesByAddress(_)
             | Query::Txn(_)
-            | Query::Backup => Vec::new(),
+            | Query::Backup
+            | Query::Resolve(_)
+            | Query::Execute { .. }
+            | Query::CoordinatesOf(_) => Vec::new(),
         }
     }
 
@@ -155,22 +160,17 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
             (Answer::Names(names), index, changed)
         }
         Query::Session(id) => {
-            let found = tables.sessions.get(*id).map(Arc::clone);
-            both(Answer::Sessions(found.into_iter().collect()), last.sessions)
+            both(Answer::Sessions(shared(tables.sessions.get(*id).into_iter())), last.sessions)
         }
         Query::NodeSessions(node) => {
             let ids = tables.sessions.of_node(&fold(node)).into_iter();
             let found = ids.filter_map(|id| tables.sessions.get(id).map(Arc::clone));
             both(Answer::Sessions(found.collect()), last.sessions)
         }
-        Query::Sessions => {
-            let all = tables.sessions.all().map(Arc::clone).collect();
-            both(Answer::Sessions(all), last.sessions)
-        }
+        Query::Sessions => both(Answer::Sessions(shared(tables.sessions.all())), last.sessions),
         Query::Nodes => {
             let nodes = tables.catalog.nodes().values();
-            let nodes = nodes.map(|record| Arc::clone(&record.node)).collect();
-            both(Answer::Nodes(nodes), last.nodes)
+            both(Answer::Nodes(shared(nodes.map(|record| &record.node))), last.nodes)
         }
         Query::Services => both(Answer::ServiceTags(service_tags(&tables)), last.services),
         Query::CatalogService(name) => catalog_service(&tables, &fold(name)),
@@ -181,8 +181,7 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
         Query::ChecksInState(word) => state_checks(&tables, word),
         Query::NodesByAddress(address) => {
             let nodes = tables.catalog.nodes_at(address);
-            let nodes = nodes.map(|record| Arc::clone(&record.node)).collect();
-            both(Answer::Nodes(nodes), last.nodes)
+            both(Answer::Nodes(shared(nodes.map(|record| &record.node))), last.nodes)
         }
         Query::InstancesByAddress(address) => {
             let at = tables.catalog.services_at(address);
@@ -196,7 +195,30 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
             drop(tables);
             both(Answer::Backup(Box::new(gathered.copy())), index)
         }
+        Query::Prepared(id) => {
+            both(Answer::Prepared(shared(tables.prepared.get(*id).into_iter())), last.prepared)
+        }
+        Query::AllPrepared => both(Answer::Prepared(shared(tables.prepared.all())), last.prepared),
+        Query::Resolve(name) => {
+            both(Answer::Resolved(tables.prepared.resolve(name)), last.prepared)
+        }
+        Query::Execute { name, connect } => {
+            let found = execute(&tables, name, *connect);
+            both(Answer::Executed(found.map(Box::new)), tables.counters.index)
+        }
+        Query::Coordinates => {
+            let all = tables.catalog.nodes().values().flat_map(|it| it.coordinates.values());
+            both(Answer::Coordinates(shared(all)), last.coordinates)
+        }
+        Query::NodeCoordinates(node) => {
+            both(coordinates_of(&tables, std::slice::from_ref(node)), last.coordinates)
+        }
+        Query::CoordinatesOf(nodes) => both(coordinates_of(&tables, nodes), last.coordinates),
     }
+}
+
+fn shared<'a, T: 'a>(all: impl Iterator<Item = &'a Arc<T>>) -> Vec<Arc<T>> {
+    all.map(Arc::clone).collect()
 }
 
 /// A key that is not there has the table's index, but only its own deletion counts as a change,
@@ -281,6 +303,24 @@ fn health_service(tables: &Tables, name: &str) -> Found {
     let last = tables.counters.last.service_extinction;
     let index = tables.catalog.service(name).map_or(last, |record| record.last.health);
     (instances(tables, name, Checks::With), index, index)
+}
+
+/// Runs a prepared query. Mesh instances are kept as data that nothing here looks into: who asks
+/// for them finds none.
+fn execute(tables: &Tables, name: &str, connect: bool) -> Result<Execution, Unresolved> {
+    let query = tables.prepared.resolve(name)?;
+    let asked = &query.service;
+    let record = tables.catalog.service(&fold(&asked.service));
+    let listed = record.filter(|_| !connect && !asked.connect).into_iter();
+    let listed = listed.flat_map(|record| &record.instances);
+    let found = listed.filter_map(|(node, id)| instance(tables, node, id, Checks::With));
+    let instances = found.filter(|one| asked.takes(one)).collect();
+    Ok(Execution { query, instances })
+}
+
+fn coordinates_of(tables: &Tables, nodes: &[String]) -> Answer {
+    let records = nodes.iter().filter_map(|node| tables.catalog.node(&fold(node)));
+    Answer::Coordinates(shared(records.flat_map(|record| record.coordinates.values())))
 }
 
 /// The catalog shows the same index as health does, but its readers are not woken by checks.

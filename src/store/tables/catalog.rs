@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::last::{NodeLast, ServiceLast};
-use crate::model::{Check, CheckStatus, Node, Service};
+use crate::model::{Check, CheckStatus, Node, NodeCoordinate, Service};
 
 /// The form in which names of nodes and services are compared.
 pub(crate) fn fold(name: &str) -> String {
@@ -22,6 +22,8 @@ pub(crate) struct NodeRecord {
     pub(crate) checks: BTreeMap<String, Arc<Check>>,
     /// The same checks by instance; the node's own under the empty id.
     groups: BTreeMap<String, BTreeMap<String, Arc<Check>>>,
+    /// Where it lies in the network, by segment.
+    pub(crate) coordinates: BTreeMap<String, Arc<NodeCoordinate>>,
     /// Its last indexes.
     pub(crate) last: NodeLast,
 }
@@ -98,6 +100,7 @@ impl Catalog {
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            coordinates: BTreeMap::new(),
             last: NodeLast::default(),
         };
         self.nodes.insert(name, record);
@@ -126,6 +129,12 @@ impl Catalog {
             .range(from..)
             .take_while(move |(at, _)| *at == of)
             .filter_map(|(_, name)| self.nodes.get(name))
+    }
+
+    /// Stores where a node lies; false when it is not there.
+    pub(crate) fn insert_coordinate(&mut self, one: Arc<NodeCoordinate>) -> bool {
+        let record = self.nodes.get_mut(&fold(&one.node));
+        record.map(|record| record.coordinates.insert(one.segment.clone(), one)).is_some()
     }
 
     /// A service by its name in lower case.

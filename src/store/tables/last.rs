@@ -45,6 +45,10 @@ pub(crate) struct Last {
     pub(crate) sessions: Index,
     /// Everything was replaced: no index that is shown is below it.
     pub(crate) restored: Index,
+    /// A prepared query came, changed or went.
+    pub(crate) prepared: Index,
+    /// A coordinate came, changed or went.
+    pub(crate) coordinates: Index,
 }
 
 impl Last {

@@ -6,6 +6,7 @@
 mod catalog;
 mod kv;
 mod last;
+mod prepared;
 mod rows;
 mod sessions;
 

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use super::catalog::{Catalog, fold};
 use super::kv::{KvTable, Tombstone};
 use super::last::{Counters, NodeLast, ServiceLast};
+use super::prepared::PreparedTable;
 use super::sessions::SessionTable;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Backup, Check, ClusterTime, KvEntry, Node, Service, Session, SessionId};
+use crate::model::{
+    Backup, Check, ClusterTime, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery, Service,
+    Session, SessionId,
+};
 
 /// The whole state.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ pub(crate) struct Tables {
     pub(crate) catalog: Catalog,
     /// Sessions.
     pub(crate) sessions: SessionTable,
+    /// Prepared queries.
+    pub(crate) prepared: PreparedTable,
     /// Parts of a backup that were set aside; all of one backup, from the first on.
     pub(crate) staged: Vec<Arc<Part>>,
 }
@@ -57,6 +63,10 @@ pub(crate) enum Row {
     Session(SessionId),
     /// A part of a backup by its place.
     Staged(u32),
+    /// A prepared query.
+    Prepared(PreparedId),
+    /// A coordinate by node and segment.
+    Coordinate(String, String),
 }
 
 /// What stands in a row.
@@ -82,6 +92,10 @@ pub(crate) enum Record {
     Session(Arc<Session>),
     /// Of [`Row::Staged`].
     Staged(Arc<Part>),
+    /// Of [`Row::Prepared`].
+    Prepared(Arc<PreparedQuery>),
+    /// Of [`Row::Coordinate`].
+    Coordinate(Arc<NodeCoordinate>),
 }
 
 impl Tables {
@@ -113,6 +127,14 @@ impl Tables {
                 let part = usize::try_from(*place).ok().and_then(|place| self.staged.get(place));
                 part.map(|part| Record::Staged(Arc::clone(part)))
             }
+            Row::Prepared(id) => {
+                self.prepared.get(*id).map(|query| Record::Prepared(Arc::clone(query)))
+            }
+            Row::Coordinate(node, segment) => {
+                let record = self.catalog.node(node);
+                let found = record.and_then(|record| record.coordinates.get(segment));
+                found.map(|one| Record::Coordinate(Arc::clone(one)))
+            }
         }
     }
 
@@ -137,6 +159,10 @@ impl Tables {
             }
             (Row::Session(_), Record::Session(session)) => self.sessions.insert(session),
             (Row::Staged(_), Record::Staged(part)) => self.staged.push(part),
+            (Row::Prepared(_), Record::Prepared(query)) => self.prepared.insert(query),
+            (Row::Coordinate(..), Record::Coordinate(one)) => {
+                return self.catalog.insert_coordinate(one);
+            }
             _ => return false,
         }
         true
@@ -153,10 +179,13 @@ impl Tables {
             rows.push(Row::NodeLast(name.clone()));
             rows.extend(record.services.keys().map(|id| Row::Service(name.clone(), id.clone())));
             rows.extend(record.checks.keys().map(|id| Row::Check(name.clone(), id.clone())));
+            let segments = record.coordinates.keys();
+            rows.extend(segments.map(|segment| Row::Coordinate(name.clone(), segment.clone())));
         }
         rows.extend(self.catalog.services().keys().cloned().map(Row::ServiceLast));
         rows.extend(self.sessions.all().map(|session| Row::Session(session.spec.id)));
         rows.extend((0..).take(self.staged.len()).map(Row::Staged));
+        rows.extend(self.prepared.all().map(|query| Row::Prepared(query.id)));
         rows
     }
 

@@ -34,6 +34,13 @@ fn history() -> Vec<Bytes> {
         deregister n3
         deregister n1 check=c1
         reap 6
+        prepare p1 q web tags=a,!b
+        prepare p2 \"\" ${name.full} template=yes session=s3
+        prepare-again p1 q db
+        prepare p3 gone web
+        unprepare p3
+        locate n2 0.25
+        locate n1 0.5 segment=x
         set last word";
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let steps = lines.enumerate().map(|(place, line)| {
@@ -70,10 +77,10 @@ fn a_checkpoint_that_a_restore_overtakes_is_still_made() {
     let value = "v".repeat(100_000);
     let large = (0..400).map(|key| command(&format!("set {key} {value}")).expect("a command"));
     let large: Vec<Bytes> = large.map(|command| envelope(0, Vec::new(), &command)).collect();
-    store.apply(&large, "p8".into()).unwrap(); // takes a moment to write
+    store.apply(&large, "p10".into()).unwrap(); // takes a moment to write
     let checkpoint = store.checkpoint().unwrap();
     store.restore(&files, inside.clone()).unwrap();
-    assert_eq!(checkpoint(&made.path().join("late")).unwrap(), "p8");
+    assert_eq!(checkpoint(&made.path().join("late")).unwrap(), "p10");
     assert_eq!(store.position(), Some(inside));
 }
 
@@ -89,11 +96,11 @@ fn a_stop_loses_nothing() {
     let topics = [Query::HealthService("web".to_owned()), Query::KvTree("t/".to_owned())];
     let answers: Vec<_> = topics.iter().map(|query| view.query(query)).collect();
     store.flush().unwrap();
-    assert_eq!(store.position().as_deref(), Some(b"p7".as_slice()));
+    assert_eq!(store.position().as_deref(), Some(b"p9".as_slice()));
     drop(store);
     let (store, view) = Store::open(dir.path()).unwrap();
     assert_eq!(view.digest(), before);
-    assert_eq!(store.position().as_deref(), Some(b"p7".as_slice()));
+    assert_eq!(store.position().as_deref(), Some(b"p9".as_slice()));
     assert_eq!(topics.iter().map(|query| view.query(query)).collect::<Vec<_>>(), answers);
 }
 
@@ -122,10 +129,12 @@ fn a_checkpoint_is_the_state_elsewhere() {
     let checkpoint = store.checkpoint().unwrap();
     let files = made.path().join("files");
     let inside = checkpoint(&files).unwrap();
-    assert_eq!(inside, "p7");
+    assert_eq!(inside, "p9");
     assert_eq!(store.position(), Some(inside.clone()));
     let then = view.digest();
-    store.apply(&[envelope(0, Vec::new(), &command("set later 1").unwrap())], "p8".into()).unwrap();
+    store
+        .apply(&[envelope(0, Vec::new(), &command("set later 1").unwrap())], "p10".into())
+        .unwrap();
     assert_ne!(view.digest(), then);
 
     let (mut second, second_view) = Store::open(other.path()).unwrap();
@@ -134,12 +143,12 @@ fn a_checkpoint_is_the_state_elsewhere() {
     assert_eq!(second_view.digest(), then);
     assert_eq!(second.position(), Some(inside.clone()));
     let next = envelope(0, Vec::new(), &command("set later 1").unwrap());
-    second.apply(&[next], "p8".into()).unwrap();
+    second.apply(&[next], "p10".into()).unwrap();
     assert_eq!(second_view.digest(), view.digest());
     drop(second);
     let (second, second_view) = Store::open(other.path()).unwrap();
     assert_eq!(second_view.digest(), view.digest());
-    assert_eq!(second.position().as_deref(), Some(b"p8".as_slice()));
+    assert_eq!(second.position().as_deref(), Some(b"p10".as_slice()));
     assert!(files.join("CURRENT").exists(), "the checkpoint's own files stay");
 }
 
@@ -152,7 +161,7 @@ fn a_backup_taken_back_leaves_nothing_else_on_disk() {
     let before = view.index();
     let commands = [command("set late 1").unwrap(), Command::Restore(Box::new(kept.clone()))];
     let payloads = commands.map(|command| envelope(0, Vec::new(), &command));
-    store.apply(&payloads, "p8".into()).unwrap();
+    store.apply(&payloads, "p10".into()).unwrap();
     assert_eq!(view.index(), Index(before.0 + 2));
     let digest = view.digest();
     drop(store);

@@ -5,8 +5,10 @@ use uuid::Uuid;
 
 use crate::codec;
 use crate::model::{
-    Behavior, Check, CheckStatus, CheckUpdate, ClusterTime, Command, Deregistration, Envelope,
-    Index, KvOp, KvWrite, Node, Query, Registration, Renewal, Service, SessionId, SessionSpec,
+    Behavior, Check, CheckStatus, CheckUpdate, ClusterTime, Command, Coordinate, Deregistration,
+    Envelope, Index, KvOp, KvWrite, Node, NodeCoordinate, PreparedId, PreparedQuery,
+    PreparedService, PreparedTemplate, Query, Real, Registration, Renewal, Service, SessionId,
+    SessionSpec, TemplateKind,
 };
 
 /// One line, cut into words.
@@ -62,6 +64,48 @@ pub(super) fn session(word: &str) -> SessionId {
     SessionId(Uuid::from_u128(number.unwrap_or_else(|| panic!("{word:?} is no session"))))
 }
 
+/// `p1` is the prepared query 1, and so on.
+fn prepared_id(word: &str) -> PreparedId {
+    let number = word.strip_prefix('p').and_then(|number| number.parse().ok());
+    PreparedId(Uuid::from_u128(number.unwrap_or_else(|| panic!("{word:?} is no prepared query"))))
+}
+
+/// `prepare p1 NAME SERVICE tags= session= regexp= template=yes only-passing=yes remove-empty=yes`.
+fn prepared(line: &Line<'_>) -> Box<PreparedQuery> {
+    let kind = match line.option("template") {
+        Some(_) => TemplateKind::NamePrefixMatch,
+        None => TemplateKind::None,
+    };
+    let (regexp, remove_empty_tags) = (line.text("regexp"), line.option("remove-empty").is_some());
+    let service = PreparedService {
+        service: line.word(2).to_owned(),
+        tags: line.option("tags").map(|tags| tags.split(',').map(str::to_owned).collect()),
+        only_passing: line.option("only-passing").is_some(),
+        ignore_check_ids: line.option("ignore").map(|_| line.list("ignore")),
+        ..PreparedService::default()
+    };
+    Box::new(PreparedQuery {
+        id: prepared_id(line.word(0)),
+        name: line.word(1).to_owned(),
+        session: line.option("session").map(session),
+        token: String::new(),
+        template: PreparedTemplate { kind, regexp, remove_empty_tags },
+        service,
+        dns_ttl: String::new(),
+        dns_ttl_ms: None,
+        create: Index(0),
+        modify: Index(0),
+    })
+}
+
+/// `locate NODE PLACE segment=`.
+fn coordinate(line: &Line<'_>) -> NodeCoordinate {
+    let mut coordinate = Coordinate::default();
+    let place: f64 = line.word(1).parse().expect("a place");
+    coordinate.vec[0] = Real::of(place).expect("a finite number");
+    NodeCoordinate { node: line.word(0).to_owned(), segment: line.text("segment"), coordinate }
+}
+
 /// An envelope's bytes.
 pub(super) fn envelope(at: u64, renewals: Vec<Renewal>, command: &Command) -> Bytes {
     let command = Bytes::from(codec::encode(command));
@@ -93,6 +137,10 @@ pub(super) fn command(text: &str) -> Option<Command> {
             output: line.text("output"),
         }]),
         "reap" => Command::TombstoneReap(Index(line.number(0))),
+        "prepare" => Command::PreparedCreate(prepared(&line)),
+        "prepare-again" => Command::PreparedUpdate(prepared(&line)),
+        "unprepare" => Command::PreparedDelete(prepared_id(line.word(0))),
+        "locate" => Command::CoordinateUpdate(vec![coordinate(&line)]),
         _ => Command::Kv(kv(&line)?),
     })
 }
@@ -197,6 +245,12 @@ pub(super) fn query(text: &str) -> Option<Query> {
         "?state" => Query::ChecksInState(word),
         "?nodes-at" => Query::NodesByAddress(word),
         "?instances-at" => Query::InstancesByAddress(word),
+        "?prepared" if word.is_empty() => Query::AllPrepared,
+        "?prepared" => Query::Prepared(prepared_id(&word)),
+        "?resolve" => Query::Resolve(word),
+        "?execute" => Query::Execute { name: word, connect: line.option("connect").is_some() },
+        "?coordinates" if word.is_empty() => Query::Coordinates,
+        "?coordinates" => Query::NodeCoordinates(word),
         "?txn" => {
             let ops = text.trim_start_matches("?txn").split(';');
             Query::Txn(ops.map(|op| kv(&Line::parse(op)).expect("an operation")).collect())

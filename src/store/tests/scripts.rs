@@ -167,6 +167,16 @@ fn catalog() {
 }
 
 #[test]
+fn prepared() {
+    check("prepared");
+}
+
+#[test]
+fn coordinates() {
+    check("coordinates");
+}
+
+#[test]
 fn index() {
     check("index");
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::model::{
-    Answer, Check, Instance, KvEntry, Node, Refusal, Reply, Service, Session, SessionId, Topic,
-    TxnError, TxnResult,
+    Answer, Check, Execution, Instance, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery,
+    Refusal, Reply, Service, Session, SessionId, Topic, TxnError, TxnResult,
 };
 
 fn list<T>(items: &[T], one: impl Fn(&T) -> String) -> String {
@@ -15,6 +15,10 @@ fn list<T>(items: &[T], one: impl Fn(&T) -> String) -> String {
 
 fn session_id(id: SessionId) -> String {
     format!("s{}", id.0.as_u128())
+}
+
+fn prepared_id(id: PreparedId) -> String {
+    format!("p{}", id.0.as_u128())
 }
 
 pub(super) fn reply(reply: &Reply) -> String {
@@ -37,6 +41,7 @@ fn refusal(what: &Refusal) -> String {
         Refusal::IndexDiffers { key, current, wanted } => {
             format!("{key} has index {}, not {}", current.0, wanted.0)
         }
+        Refusal::PreparedMissing(id) => format!("no prepared query {}", prepared_id(*id)),
         other => format!("{other:?}"),
     }
 }
@@ -69,6 +74,8 @@ pub(super) fn topic(topic: &Topic) -> String {
         Topic::ServiceChecks(name) => format!("service-checks {name}"),
         Topic::State(word) => format!("state {word}"),
         Topic::Sessions => "sessions".to_owned(),
+        Topic::Prepared => "prepared".to_owned(),
+        Topic::Coordinates => "coordinates".to_owned(),
         Topic::All => "all".to_owned(),
     }
 }
@@ -127,6 +134,30 @@ fn instance(instance: &Instance) -> String {
     format!("{} on {} with {checks}", service(&instance.service), instance.node.address)
 }
 
+fn prepared(query: &Arc<PreparedQuery>) -> String {
+    let asked = &query.service;
+    let mut text = format!("{} {:?} for {}", prepared_id(query.id), query.name, asked.service);
+    if query.is_template() {
+        write!(text, " template {:?}", query.template.regexp).unwrap();
+    }
+    if let Some(tags) = &asked.tags {
+        write!(text, " tags [{}]", tags.join(",")).unwrap();
+    }
+    if let Some(session) = query.session {
+        write!(text, " of {}", session_id(session)).unwrap();
+    }
+    format!("{text} @{}..{}", query.create.0, query.modify.0)
+}
+
+fn executed(found: &Execution) -> String {
+    let on = |one: &Instance| format!("{}/{}", one.service.node, one.service.id);
+    format!("{}: {}", prepared(&found.query), list(&found.instances, on))
+}
+
+fn coordinate(one: &Arc<NodeCoordinate>) -> String {
+    format!("{}{:?} at {}", one.node, one.segment, one.coordinate.vec[0].get())
+}
+
 pub(super) fn answer(answer: &Answer) -> String {
     match answer {
         Answer::Kv(entries) => list(entries, entry),
@@ -145,5 +176,10 @@ pub(super) fn answer(answer: &Answer) -> String {
         Answer::Checks(checks) => list(checks, check),
         Answer::Txn(outcome) => txn(outcome),
         Answer::Backup(backup) => format!("{} keys", backup.kv.len()),
+        Answer::Prepared(queries) => list(queries, prepared),
+        Answer::Resolved(Ok(query)) => prepared(query),
+        Answer::Executed(Ok(found)) => executed(found),
+        Answer::Resolved(Err(why)) | Answer::Executed(Err(why)) => format!("{why:?}"),
+        Answer::Coordinates(all) => list(all, coordinate),
     }
 }

@@ -41,7 +41,8 @@ fn line(dice: &mut Dice, index: Index) -> String {
     let status = dice.pick(&["passing", "warning", "critical", "odd"]);
     let check = dice.pick(&["c1", "c2", "serfHealth"]);
     let of = dice.pick(&["", ":1", ":2"]);
-    match dice.roll(24) {
+    let query = dice.pick(&["p1", "p2", "p3"]);
+    match dice.roll(29) {
         0..=2 => format!("set {key} {value}"),
         3 => format!("cas {key} {value} {near}"),
         4 | 5 => format!("lock {key} {value} {session}"),
@@ -63,6 +64,11 @@ fn line(dice: &mut Dice, index: Index) -> String {
         21 => format!("deregister {node} {}", dice.pick(&["service=1", "service=2", "check=c1"])),
         22 if value == 0 => format!("deregister {node}"),
         22 => format!("reap {near}"),
+        23 => format!("prepare {query} {other} web"),
+        24 => format!("prepare {query} {key} web session={session} template=yes"),
+        25 => format!("prepare-again {query} {other} db tags={value}"),
+        26 => format!("unprepare {query}"),
+        27 => format!("locate {node} {value} segment={}", dice.pick(&["", "x"])),
         _ => "tick".to_owned(),
     }
 }
@@ -98,7 +104,11 @@ fn queries() -> Vec<Query> {
         ?state passing
         ?state critical
         ?state odd
-        ?state any";
+        ?state any
+        ?prepared
+        ?prepared p1
+        ?coordinates
+        ?coordinates n2";
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| query(line).expect("a query")).collect()
 }

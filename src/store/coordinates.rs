@@ -1,0 +1,31 @@
+//! Where nodes lie in the network. A coordinate goes with its node.
+
+use std::sync::Arc;
+
+use super::step::Step;
+use super::tables::{Row, fold};
+use crate::model::{NodeCoordinate, Topic};
+
+/// Takes coordinates in. One of a node that is not registered is passed over, and one that says
+/// nothing new moves nothing.
+pub(crate) fn update(step: &mut Step<'_>, updates: Vec<NodeCoordinate>) {
+    for mut update in updates {
+        let name = fold(&update.node);
+        let Some(record) = step.tables.catalog.node(&name) else { continue };
+        update.node.clone_from(&record.node.name);
+        if record.coordinates.get(&update.segment).is_some_and(|known| **known == update) {
+            continue;
+        }
+        let segment = update.segment.clone();
+        let kept = step.tables.catalog.insert_coordinate(Arc::new(update));
+        assert!(kept, "a coordinate is stored on a node that is there");
+        touch(step, &name, &segment);
+    }
+}
+
+/// Notes that a coordinate came, changed or went; the node's name in lower case.
+pub(crate) fn touch(step: &mut Step<'_>, node: &str, segment: &str) {
+    step.tables.counters.last.coordinates = step.index;
+    step.dirty(Row::Coordinate(node.to_owned(), segment.to_owned()));
+    step.touch(Topic::Coordinates);
+}
