@@ -258,7 +258,10 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Check, Index, KvEntry, Node, Service};
+    use crate::http::prepared_definition;
+    use crate::model::{
+        Check, Index, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery, Service,
+    };
 
     fn backup() -> Backup {
         let entry = |n: u64| KvEntry {
@@ -276,8 +279,14 @@ mod tests {
             nodes: vec![Node { name: "n".into(), ..Node::default() }],
             services: vec![Service { name: "s".into(), ..Service::default() }],
             checks: vec![Check { id: "c".into(), ..Check::default() }],
-            ..Backup::default()
+            prepared: vec![prepared()],
+            coordinates: vec![NodeCoordinate { node: "n".into(), ..NodeCoordinate::default() }],
         }
+    }
+
+    fn prepared() -> PreparedQuery {
+        let value = serde_json::json!({"Name": "q", "Service": {"Service": "s", "Tags": ["!x"]}});
+        prepared_definition::new(&value, PreparedId(uuid::Uuid::from_u128(1))).unwrap()
     }
 
     fn peers() -> Peers {

@@ -1,5 +1,6 @@
 //! One request on its way to a handler, and one answer on its way back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -31,6 +32,8 @@ pub(super) struct Call {
     pub params: Params,
     /// The headers.
     pub headers: HeaderMap,
+    /// The other end of the connection, where it is known.
+    pub caller: Option<IpAddr>,
     /// The body, not yet read. The lock is never contended: it lets a handler lend its call
     /// across threads, which a body alone does not allow.
     pub body: Mutex<Body>,

@@ -15,6 +15,7 @@ use super::call::{Call, Discovery, Outcome, Output, wrong_answer};
 use super::definition::{self, DefinitionError};
 use super::error::Failure;
 use super::json::Fields;
+use super::near;
 use super::number::millis;
 use super::params::{ReadPlan, Selection};
 use super::session::invalid_byte;
@@ -59,8 +60,9 @@ pub(super) async fn nodes(call: Call) -> Outcome {
     let selection = Selection::of(&call.params)?;
     let (read, plan) = read(&call, Query::Nodes).await?;
     let Answer::Nodes(nodes) = &*read.answer else { wrong_answer() };
-    let chosen = nodes.iter().filter(|node| selection.node(node));
-    let shown: Vec<_> = chosen.map(|node| NodeJson::of(node)).collect();
+    let mut chosen: Vec<_> = nodes.iter().filter(|node| selection.node(node)).collect();
+    near::sort(&call, &mut chosen, |node| &node.name).await?;
+    let shown: Vec<_> = chosen.into_iter().map(|node| NodeJson::of(node)).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
 
@@ -93,7 +95,9 @@ pub(super) async fn service(call: Call) -> Outcome {
     let Answer::Instances(instances) = &*read.answer else { wrong_answer() };
     let chosen =
         instances.iter().filter(|one| selection.node(&one.node) && selection.service(&one.service));
-    let shown: Vec<_> = chosen.map(CatalogServiceJson::of).collect();
+    let mut chosen: Vec<_> = chosen.collect();
+    near::sort(&call, &mut chosen, |one| &one.node.name).await?;
+    let shown: Vec<_> = chosen.into_iter().map(CatalogServiceJson::of).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
 

@@ -378,7 +378,15 @@ fn validate(service: &Service) -> Result<(), DefinitionError> {
     if is_any_address(&service.address) {
         return Err(invalid("Invalid service address"));
     }
-    metadata(&service.meta).map_err(|text| invalid(format!("Invalid Service Meta: {text}")))
+    let meta = &service.meta;
+    let reserved = meta.iter().find(|(key, _)| key.starts_with("consul-"));
+    let reserved = reserved.map(|(key, value)| {
+        let why = "Key prefix 'consul-' is reserved for internal use";
+        format!("Couldn't load metadata pair ('{key}', '{value}'): {why}")
+    });
+    metadata(meta)
+        .and_then(|()| reserved.map_or(Ok(()), Err))
+        .map_err(|text| invalid(format!("Invalid Service Meta: {text}")))
 }
 
 /// Whether this is the address that means every interface.
@@ -386,8 +394,8 @@ pub(super) fn is_any_address(address: &str) -> bool {
     address.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
-/// Consul's bounds of metadata, with Consul's texts.
-fn metadata(meta: &BTreeMap<String, String>) -> Result<(), String> {
+/// Consul's bounds of metadata, with Consul's texts; reserved keys are the caller's matter.
+pub(super) fn metadata(meta: &BTreeMap<String, String>) -> Result<(), String> {
     if meta.len() > META_PAIRS_MAX {
         return Err(format!(
             "Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"
@@ -401,8 +409,6 @@ fn metadata(meta: &BTreeMap<String, String>) -> Result<(), String> {
             "Key contains invalid characters".to_owned()
         } else if key.len() > META_KEY_BYTES_MAX {
             format!("Key is too long (limit: {META_KEY_BYTES_MAX} characters)")
-        } else if key.starts_with("consul-") {
-            "Key prefix 'consul-' is reserved for internal use".to_owned()
         } else if value.len() > META_VALUE_BYTES_MAX {
             format!("Value is too long (limit: {META_VALUE_BYTES_MAX} characters)")
         } else {

@@ -161,7 +161,9 @@ async fn routed(
         return (route, dressed(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)), &dress));
     };
     let rest = path.get(route.len()..).unwrap_or_default().to_owned();
-    let call = Call { options, rooms, rest, params, headers: head.headers, body: Mutex::new(body) };
+    let caller = head.extensions.get::<server::Caller>().map(|caller| caller.0);
+    let (headers, body) = (head.headers, Mutex::new(body));
+    let call = Call { options, rooms, rest, params, headers, caller, body };
     let outcome = match run {
         Run::Show(run) => Ok(run(&call)),
         Run::Now(run) => run(&call),

@@ -6,6 +6,7 @@ use crate::model::{Answer, Check, Query};
 
 use super::call::{Call, Outcome, wrong_answer};
 use super::catalog::{read, selected_nodes};
+use super::near;
 use super::params::Selection;
 use super::wire::{CheckJson, InstanceJson};
 
@@ -36,6 +37,7 @@ async fn checks(call: Call, query: Query) -> Outcome {
         let nodes = selected_nodes(&call, &selection).await?;
         chosen.retain(|check| nodes.contains(&check.node.to_lowercase()));
     }
+    near::sort(&call, &mut chosen, |check| &check.node).await?;
     let shown: Vec<_> = chosen.into_iter().map(|check| CheckJson::of(check)).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
@@ -46,7 +48,8 @@ pub(super) async fn service(call: Call) -> Outcome {
     let name = call.required("Missing service name")?.to_owned();
     let (read, plan) = read(&call, Query::HealthService(name)).await?;
     let Answer::Instances(instances) = &*read.answer else { wrong_answer() };
-    let chosen = instances.iter().filter(|one| selection.instance(one));
-    let shown: Vec<_> = chosen.map(InstanceJson::of).collect();
+    let mut chosen: Vec<_> = instances.iter().filter(|one| selection.instance(one)).collect();
+    near::sort(&call, &mut chosen, |one| &one.node.name).await?;
+    let shown: Vec<_> = chosen.into_iter().map(InstanceJson::of).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }

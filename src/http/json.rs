@@ -57,6 +57,18 @@ impl<F: Formatter> Formatter for Escaping<F> {
         out.write_all(&bytes[done..])
     }
 
+    /// Go's form: the shortest digits, no point where there is no fraction, an exponent only
+    /// below a millionth and from 10^21 on. Source: Go, `encoding/json`.
+    fn write_f64<W: ?Sized + io::Write>(&mut self, out: &mut W, number: f64) -> io::Result<()> {
+        let size = number.abs();
+        if size != 0.0 && !(1e-6..1e21).contains(&size) {
+            let text = format!("{number:e}");
+            let small = text.contains("e-");
+            return out.write_all(if small { text } else { text.replace('e', "e+") }.as_bytes());
+        }
+        write!(out, "{number}")
+    }
+
     fn write_char_escape<W: ?Sized + io::Write>(
         &mut self,
         out: &mut W,
@@ -335,6 +347,21 @@ mod tests {
         assert_eq!(compact(&json!("\u{2028}\u{2029}\u{20ac}")), "\"\\u2028\\u2029\u{20ac}\"");
         assert_eq!(compact(&json!("\u{8}\u{c}\n\t\u{1}\"\\")), r#""\u0008\u000c\n\t\u0001\"\\""#);
         assert_eq!(compact(&json!({"b<": 1, "a": [1, null]})), r#"{"b\u003c":1,"a":[1,null]}"#);
+    }
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (number, want) in [
+            (0.0, "0"),
+            (-2.0, "-2"),
+            (1.5, "1.5"),
+            (1e-5, "0.00001"),
+            (1.5e-7, "1.5e-7"),
+            (1e20, "100000000000000000000"),
+            (2.5e21, "2.5e+21"),
+        ] {
+            assert_eq!(compact(&json!(number)), want);
+        }
     }
 
     #[test]

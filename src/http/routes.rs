@@ -6,7 +6,10 @@ use std::pin::Pin;
 use axum::http::Method;
 
 use super::call::{Call, Outcome, Output};
-use super::{agent, catalog, health, kv, local_health, operator, session, snapshot, status, txn};
+use super::{
+    agent, catalog, coordinate, health, kv, local_health, operator, prepared, session, snapshot,
+    status, txn,
+};
 
 /// How a route is answered.
 #[derive(Clone, Copy)]
@@ -48,6 +51,7 @@ const GET: Method = Method::GET;
 const PUT: Method = Method::PUT;
 const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
+const OPTIONS: Method = Method::OPTIONS;
 
 /// The table. Rows of one path stand together; the first rows are the busiest.
 static ROUTES: &[Route] = &[
@@ -128,6 +132,51 @@ static ROUTES: &[Route] = &[
         "a node's sessions",
     ),
     row(GET, "/v1/session/list", Later(|call| Box::pin(session::list(call))), "all sessions"),
+    row(GET, "/v1/query", Later(|call| Box::pin(prepared::list(call))), "all prepared queries"),
+    row(POST, "/v1/query", Later(|call| Box::pin(prepared::create(call))), "a new prepared query"),
+    row(
+        GET,
+        "/v1/query/",
+        Later(|call| Box::pin(prepared::get(call))),
+        "a prepared query; runs or explains it",
+    ),
+    row(
+        PUT,
+        "/v1/query/",
+        Later(|call| Box::pin(prepared::update(call))),
+        "changes a prepared query",
+    ),
+    row(
+        DELETE,
+        "/v1/query/",
+        Later(|call| Box::pin(prepared::delete(call))),
+        "removes a prepared query",
+    ),
+    row(OPTIONS, "/v1/query/", Show(prepared::options), "the methods, with an empty object"),
+    row(
+        GET,
+        "/v1/coordinate/datacenters",
+        Later(|call| Box::pin(coordinate::datacenters(call))),
+        "the servers' network coordinates",
+    ),
+    row(
+        GET,
+        "/v1/coordinate/nodes",
+        Later(|call| Box::pin(coordinate::nodes(call))),
+        "all nodes' network coordinates",
+    ),
+    row(
+        GET,
+        "/v1/coordinate/node/",
+        Later(|call| Box::pin(coordinate::node(call))),
+        "a node's network coordinates",
+    ),
+    row(
+        PUT,
+        "/v1/coordinate/update",
+        Later(|call| Box::pin(coordinate::update(call))),
+        "where a node lies in the network",
+    ),
     row(GET, "/v1/agent/self", Show(agent::own), "this agent: settings, member, counters"),
     row(GET, "/v1/agent/members", Show(agent::members), "the members that this agent knows"),
     row(GET, "/v1/agent/services", Now(agent::services), "this agent's services"),
@@ -308,7 +357,8 @@ pub(super) fn handler(path: &'static str, method: &Method) -> Option<Run> {
 /// What `Allow` says of a path of the table.
 pub(super) fn allowed(path: &'static str) -> String {
     let mut allowed = "OPTIONS".to_owned();
-    for route in ROUTES.iter().filter(|route| route.path == path) {
+    let others = ROUTES.iter().filter(|route| route.path == path && route.method != OPTIONS);
+    for route in others {
         allowed.push(',');
         allowed.push_str(route.method.as_str());
     }

@@ -82,12 +82,21 @@ where
         match clients.enter(from.ip(), limits.connections_a_client) {
             Some(seat) => {
                 let held = Held { _place: place, _seat: seat };
-                tasks.spawn(connection(stream, answer.clone(), tasks.shutdown(), held));
+                let answer = answer.clone();
+                let answer = move |mut request: Request<Body>| {
+                    request.extensions_mut().insert(Caller(from.ip().to_canonical()));
+                    answer(request)
+                };
+                tasks.spawn(connection(stream, answer, tasks.shutdown(), held));
             }
             None => tasks.spawn(refuse(stream, place)),
         }
     }
 }
+
+/// The other end of a request's connection, among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller(pub(super) IpAddr);
 
 /// What a connection holds as long as it lives.
 struct Held {

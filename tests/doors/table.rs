@@ -64,6 +64,11 @@ pub(super) const fn put(title: &'static str, path: &'static str, body: &'static 
     Row { body, ..row(title, "PUT", path) }
 }
 
+/// A request that makes something, with a body.
+pub(super) const fn post(title: &'static str, path: &'static str, body: &'static str) -> Row {
+    Row { body, ..row(title, "POST", path) }
+}
+
 /// A deleting request.
 pub(super) const fn delete(title: &'static str, path: &'static str) -> Row {
     row(title, "DELETE", path)

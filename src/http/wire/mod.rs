@@ -3,14 +3,20 @@
 //! *Never*: a status, a header, a route.
 
 mod catalog;
+mod coordinate;
 mod kv;
 mod member;
+mod prepared;
 mod session;
 
 pub(super) use catalog::{
     AgentServiceJson, CatalogServiceJson, CheckJson, InstanceJson, NodeJson, NodeServiceListJson,
     NodeServiceMapJson,
 };
+pub(super) use coordinate::{CoordinateJson, DatacenterCoordinatesJson};
 pub(super) use kv::{KvListJson, TxnErrorJson, TxnJson, TxnReadJson, TxnResultJson};
 pub(super) use member::MemberJson;
+pub(super) use prepared::{
+    AboutJson, ExecutionJson, ExplainedJson, NAME_PREFIX_MATCH, PreparedJson,
+};
 pub(super) use session::SessionJson;
