@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Backup, Command, Query, Read, ReadOptions, Session, SessionId, Unavailable, Written,
+    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Session, SessionId, Unavailable,
+    Written,
 };
 use crate::replica::Replica;
 
@@ -51,6 +52,21 @@ impl Client {
     /// server never heard of one.
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Read, Unavailable> {
         self.replica.read(query, options).await
+    }
+
+    /// When the answer of a query last changed: as the index of a read that is this fresh, but of
+    /// a service's health without making the answer. For caches: one that holds an answer of this
+    /// index holds the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::read`].
+    pub async fn changed(
+        &self,
+        query: &Query,
+        consistency: Consistency,
+    ) -> Result<Index, Unavailable> {
+        self.replica.changed(query, consistency).await
     }
 
     /// Starts a session's TTL anew; `None` when there is no such session.

@@ -14,8 +14,8 @@ use super::renewals::Renewals;
 use super::start::Options;
 use crate::limits;
 use crate::model::{
-    Backup, Command, Index, Query, Read, ReadOptions, Server, Session, SessionId, Unavailable,
-    Written,
+    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Server, Session, SessionId,
+    Unavailable, Written,
 };
 use crate::store::View;
 use crate::watch::Hub;
@@ -115,6 +115,19 @@ impl Replica {
     /// [`Unavailable`].
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Read, Unavailable> {
         self.inner.read(query, options).await
+    }
+
+    /// When the answer of a query last changed; see the client room.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn changed(
+        &self,
+        query: &Query,
+        consistency: Consistency,
+    ) -> Result<Index, Unavailable> {
+        self.inner.changed(query, consistency).await
     }
 
     /// Renews a session through the leader.

@@ -27,16 +27,7 @@ impl Inner {
         query: Query,
         options: ReadOptions,
     ) -> Result<Read, Unavailable> {
-        let barrier = match options.consistency {
-            Consistency::Linearizable => true,
-            Consistency::StaleWithin(most) => self.last_contact() > most,
-            Consistency::Stale => false,
-        };
-        if barrier {
-            self.barrier().await?;
-        } else if self.last_contact() == Duration::MAX {
-            return Err(Unavailable::NoLeader); // never heard of one: nothing here means anything
-        }
+        let barrier = self.freshen(options.consistency).await?;
         let evaluated = match options.after {
             Some(after) if after > Index(0) => self.wait(query, after, options.wait).await?,
             _ => self.view.query(&query),
@@ -48,6 +39,31 @@ impl Inner {
             known_leader: self.raft.leader().0.is_some(),
             last_contact,
         })
+    }
+
+    /// As [`Inner::read`] without a wait, but only when the answer last changed.
+    pub(super) async fn changed(
+        &self,
+        query: &Query,
+        consistency: Consistency,
+    ) -> Result<Index, Unavailable> {
+        self.freshen(consistency).await?;
+        Ok(self.view.changed(query))
+    }
+
+    /// Returns once this replica is as fresh as asked; true if that took a barrier.
+    async fn freshen(&self, consistency: Consistency) -> Result<bool, Unavailable> {
+        let barrier = match consistency {
+            Consistency::Linearizable => true,
+            Consistency::StaleWithin(most) => self.last_contact() > most,
+            Consistency::Stale => false,
+        };
+        if barrier {
+            self.barrier().await?;
+        } else if self.last_contact() == Duration::MAX {
+            return Err(Unavailable::NoLeader); // never heard of one: nothing here means anything
+        }
+        Ok(barrier)
     }
 
     /// Returns once this replica holds all that was acknowledged before the call.

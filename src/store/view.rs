@@ -101,6 +101,14 @@ impl View {
         self.tables.read().sessions.get(id).map(Arc::clone)
     }
 
+    /// When what a query asks for last changed; for a service's health without making an answer.
+    pub fn changed(&self, query: &Query) -> Index {
+        if let Query::HealthService(name) = query {
+            return self.service_index(name);
+        }
+        self.query(query).changed
+    }
+
     /// When an answer of [`Query::HealthService`] last changed, without making one.
     pub fn service_index(&self, name: &str) -> Index {
         let tables = self.tables.read();
