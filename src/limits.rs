@@ -92,6 +92,19 @@ pub const HTTP_CONNECTIONS_MAX: usize = 20_000;
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Connections of the DNS door over TCP.
 pub const DNS_TCP_CONNECTIONS_MAX: usize = 1_000;
+/// Requests over UDP that the DNS door answers at once; more are dropped, and their askers ask
+/// again.
+pub const DNS_UDP_IN_FLIGHT_MAX: usize = 4_096;
+/// Questions that may wait for other name servers at once; more are answered with a failure, so
+/// that a slow recursor cannot take the place of our own names.
+pub const DNS_RECURSIONS_MAX: usize = 512;
+/// Services' encoded answers that the DNS door keeps: each is of one name, tag and kind.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 8_192;
+/// Bytes of such answers altogether: 8,192 of some hundred instances.
+pub const DNS_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest such answer, in bytes: a service of some ten thousand instances. One that is longer is
+/// made anew for each question.
+pub const DNS_CACHE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How long an idle DNS connection over TCP is kept.
 pub const DNS_TCP_IDLE: Duration = Duration::from_secs(10);
 
@@ -102,6 +115,7 @@ pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Members of one pool.
 pub const MEMBERS_MAX: usize = 10_000;
 
+const _: () = assert!(2 * DNS_CACHE_ANSWER_BYTES_MAX < DNS_CACHE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(BACKUP_PART_BYTES + BODY_BYTES_MAX < COMMAND_BYTES_MAX);

@@ -179,6 +179,10 @@ pub struct DnsOptions {
     pub recursor_timeout: Duration,
     /// In which order recursors are asked.
     pub recursor_strategy: RecursorStrategy,
+    /// True to answer from what this server has, without a look at `allow_stale`.
+    pub use_cache: bool,
+    /// With `use_cache`: oldest state that an answer may have; zero is any.
+    pub cache_max_age: Duration,
     /// Numbers of the SOA record.
     pub soa: Soa,
 }
@@ -596,6 +600,8 @@ fn dns_of(layer: &Layer) -> Result<DnsOptions, ConfigError> {
         enable_additional_node_meta_txt: layer.switch("dns_config.enable_additional_node_meta_txt"),
         recursor_timeout: above_zero(layer, "dns_config.recursor_timeout")?,
         recursor_strategy: strategy,
+        use_cache: layer.switch("dns_config.use_cache"),
+        cache_max_age: layer.duration("dns_config.cache_max_age"),
         soa: Soa {
             refresh: seconds("dns_config.soa.refresh"),
             retry: seconds("dns_config.soa.retry"),

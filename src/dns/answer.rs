@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SRV, TXT};
@@ -11,8 +12,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::name::Zone;
 use super::options::{Options, seconds};
-use super::reply::Reply;
-use crate::model::{CheckStatus, Instance, Node, Service};
+use super::reply::{Reach, Reply};
+use crate::model::{CheckStatus, Execution, Instance, Node, Service, shuffle};
 
 /// Most records that answer one question about addresses. Source: observed on Consul 1.8.7.
 const ANSWERS_MAX: usize = 4096;
@@ -22,6 +23,10 @@ const SRV_ANSWERS_MAX: usize = 1024;
 const NAME_SERVERS_MAX: usize = 3;
 /// Longest part of a TXT record, in bytes. Source: RFC 1035, section 3.3.
 const TXT_PART_BYTES_MAX: usize = 255;
+/// The tag of an address for who reaches the node over IPv4. Source: Consul, tagged addresses.
+const LAN_V4: &str = "lan_ipv4";
+/// The same over IPv6.
+const LAN_V6: &str = "lan_ipv6";
 /// Metadata under keys that begin so is shown without its key. Source: Consul, `node_meta`.
 const BARE_META_PREFIX: &str = "rfc1035-";
 
@@ -40,6 +45,8 @@ pub(super) struct Scope<'a> {
     pub(super) now: u32,
     /// Decides the order.
     pub(super) seed: u64,
+    /// Where the asker is: the network that it named, else its own address.
+    pub(super) source: IpAddr,
 }
 
 /// Answers about a service. `instances` are all it has, and `tag` is in lower case.
@@ -49,9 +56,26 @@ pub(super) fn service(scope: Scope<'_>, instances: &[Instance], tag: Option<&str
     let Some(first) = fitting.first() else { return missing(scope) };
     let ttl = scope.options.service_seconds(&first.service.name.to_lowercase());
     shuffle(&mut fitting, scope.seed);
+    chosen(scope, fitting.into_iter(), ttl)
+}
+
+/// Answers with what a prepared query found; `instances` are in the order of the answer. Who is
+/// elsewhere may be told otherwise.
+pub(super) fn prepared(scope: Scope<'_>, found: &Execution, instances: &[Instance]) -> Reply {
+    if instances.is_empty() {
+        return missing(scope);
+    }
+    let of_service = || scope.options.service_seconds(&found.query.service.service.to_lowercase());
+    let ttl = found.query.dns_ttl_ms.map(Duration::from_millis).map(seconds);
+    let reply = chosen(scope, instances.iter(), ttl.unwrap_or_else(of_service));
+    Reply { reach: Reach::Network, ..reply }
+}
+
+/// Answers with these instances, in this order where nothing is said twice.
+fn chosen<'a>(scope: Scope<'_>, instances: impl Iterator<Item = &'a Instance>, ttl: u32) -> Reply {
     let mut reply = match scope.kind {
-        RecordType::SRV => service_places(scope, &fitting, ttl),
-        _ => service_addresses(scope, &fitting, ttl),
+        RecordType::SRV => service_places(scope, instances, ttl),
+        _ => service_addresses(scope, instances, ttl),
     };
     reply.counted = true;
     if reply.answers.is_empty() { empty(scope) } else { reply }
@@ -70,24 +94,26 @@ fn has_tag(instance: &Instance, tag: Option<&str>) -> bool {
 }
 
 /// Addresses, each once. Where there are only host names, the first of them and no other: a name
-/// cannot have two CNAME records (RFC 1034, section 3.6.2).
-fn service_addresses(scope: Scope<'_>, instances: &[&Instance], ttl: u32) -> Reply {
+/// cannot have two CNAME records (RFC 1034, section 3.6.2), but with one it answers for any kind.
+fn service_addresses<'a>(
+    scope: Scope<'_>,
+    instances: impl Iterator<Item = &'a Instance>,
+    ttl: u32,
+) -> Reply {
     let mut reply = Reply::good();
     let mut alias = None;
     let mut seen = BTreeSet::new();
     // Consul answers a question for text with addresses, and some ask so.
     let kind = if scope.kind == RecordType::TXT { RecordType::ANY } else { scope.kind };
     for instance in instances {
-        let address = instance.address();
-        if !seen.insert(address) {
-            continue;
-        }
-        match place(address) {
-            Some(Place::Ip(ip)) if wants(kind, ip) && reply.answers.len() < most(scope) => {
+        let Some(way) = way(scope, instance) else { continue };
+        reply.own |= way.by_name;
+        match way.place {
+            Place::Ip(ip) if wants(kind, ip) && seen.insert(ip) => {
                 reply.answers.push(ip_record(scope.name.clone(), ttl, ip));
             }
-            Some(Place::Host(host)) if alias.is_none() && wants_alias(kind) => alias = Some(host),
-            _ => {}
+            Place::Host(host) if alias.is_none() => alias = Some(host),
+            Place::Ip(_) | Place::Host(_) => {}
         }
     }
     if reply.answers.is_empty()
@@ -95,33 +121,33 @@ fn service_addresses(scope: Scope<'_>, instances: &[&Instance], ttl: u32) -> Rep
     {
         reply.alias(scope.name.clone(), ttl, host);
     }
+    reply.most = match scope.options.a_record_limit {
+        0 => ANSWERS_MAX,
+        limit => limit.min(ANSWERS_MAX),
+    };
     reply
 }
 
-fn most(scope: Scope<'_>) -> usize {
-    match scope.options.a_record_limit {
-        0 => ANSWERS_MAX,
-        limit => limit.min(ANSWERS_MAX),
-    }
-}
-
 /// SRV records, one for each node, address and port, with the targets' addresses beside them.
-fn service_places(scope: Scope<'_>, instances: &[&Instance], ttl: u32) -> Reply {
+fn service_places<'a>(
+    scope: Scope<'_>,
+    instances: impl Iterator<Item = &'a Instance>,
+    ttl: u32,
+) -> Reply {
     let mut reply = Reply::good();
+    reply.most = SRV_ANSWERS_MAX;
     let mut seen = BTreeSet::new();
     for instance in instances {
-        let (address, port) = (instance.address(), instance.service.port);
-        if reply.answers.len() == SRV_ANSWERS_MAX {
-            break;
-        }
-        if !seen.insert((instance.node.name.as_str(), address, port)) {
+        let port = instance.service.port;
+        if !seen.insert((instance.node.name.as_str(), own_address(scope.kind, instance), port)) {
             continue;
         }
-        let Some(place) = place(address) else { continue };
-        let Some(target) = target(scope, &place, instance) else { continue };
+        let Some(way) = way(scope, instance) else { continue };
+        let Some(target) = target(scope, &way, instance) else { continue };
+        reply.own |= way.by_name;
         let data = SRV::new(1, weight(instance), port, target.clone());
         reply.answers.push(Record::from_rdata(scope.name.clone(), ttl, RData::SRV(data)));
-        match place {
+        match way.place {
             Place::Ip(ip) => reply.beside(ip_record(target, ttl, ip)),
             Place::Host(host) => reply.follow_beside(host),
         }
@@ -134,13 +160,70 @@ fn service_places(scope: Scope<'_>, instances: &[&Instance], ttl: u32) -> Reply 
     reply
 }
 
+/// How an instance is reached by who asked.
+struct Way {
+    place: Place,
+    /// Whether that is the node's own address, so that the node's name stands for it.
+    of_node: bool,
+    /// Whether that depends on the name that was asked for, or leads to another name.
+    by_name: bool,
+}
+
+/// Where an instance is: at its own address, else at its node's. One whose own address is the
+/// very name that was asked for is on its node, or the asker would go round in a circle.
+fn way(scope: Scope<'_>, instance: &Instance) -> Option<Way> {
+    let node = node_address(scope.kind, &instance.node);
+    let of_node = node == instance.node.address;
+    let own = own_address(scope.kind, instance);
+    if own.is_empty() {
+        let place = place(node)?;
+        let by_name = matches!(place, Place::Host(_));
+        return Some(Way { place, of_node, by_name });
+    }
+    match place(own)? {
+        Place::Host(host) if host == *scope.name && node.parse::<IpAddr>().is_ok() => {
+            Some(Way { place: place(node)?, of_node: true, by_name: true })
+        }
+        found => {
+            let by_name = matches!(found, Place::Host(_));
+            Some(Way { place: found, of_node: false, by_name })
+        }
+    }
+}
+
+/// The address of a kind: the one that is tagged for its family, if there is one. A question that
+/// names no family prefers IPv6. Source: observed on Consul 1.8.7.
+fn by_family<'a>(
+    kind: RecordType,
+    plain: &'a str,
+    tagged: impl Fn(&'static str) -> Option<&'a str>,
+) -> &'a str {
+    let tagged = |key| tagged(key).filter(|address| !address.is_empty());
+    let found = match kind {
+        RecordType::A => tagged(LAN_V4),
+        RecordType::AAAA => tagged(LAN_V6),
+        _ => tagged(LAN_V6).or_else(|| tagged(LAN_V4)),
+    };
+    found.unwrap_or(plain)
+}
+
+fn node_address(kind: RecordType, node: &Node) -> &str {
+    by_family(kind, &node.address, |key| node.tagged_addresses.get(key).map(String::as_str))
+}
+
+/// Empty where the instance has none.
+fn own_address(kind: RecordType, instance: &Instance) -> &str {
+    let tagged = &instance.service.tagged_addresses;
+    by_family(kind, &instance.service.address, |key| tagged.get(key).map(|it| it.address.as_str()))
+}
+
 /// What an SRV record points to: the host name that the address is; the node, where the instance
-/// has no address of its own; else the address itself as a name. The latter also stands in for
-/// a node whose name DNS cannot spell.
-fn target(scope: Scope<'_>, place: &Place, instance: &Instance) -> Option<Name> {
-    match place {
+/// is at its address; else the address itself as a name. The latter also stands in for a node
+/// whose name DNS cannot spell.
+fn target(scope: Scope<'_>, way: &Way, instance: &Instance) -> Option<Name> {
+    match &way.place {
         Place::Host(host) => Some(host.clone()),
-        Place::Ip(ip) if instance.service.address.is_empty() => {
+        Place::Ip(ip) if way.of_node => {
             node_name(scope, &instance.node.name).or_else(|| hex_name(scope, *ip))
         }
         Place::Ip(ip) => hex_name(scope, *ip),
@@ -150,7 +233,8 @@ fn target(scope: Scope<'_>, place: &Place, instance: &Instance) -> Option<Name> 
 fn weight(instance: &Instance) -> u16 {
     match instance.status() {
         CheckStatus::Passing => instance.service.weights.passing,
-        _ => instance.service.weights.warning,
+        CheckStatus::Warning => instance.service.weights.warning,
+        CheckStatus::Critical | CheckStatus::Other(_) => 1, // as of no weights; critical is left out
     }
 }
 
@@ -158,7 +242,7 @@ fn weight(instance: &Instance) -> u16 {
 pub(super) fn node(scope: Scope<'_>, node: &Node) -> Reply {
     let ttl = scope.options.node_seconds();
     let mut reply = Reply::good();
-    match place(&node.address) {
+    match place(node_address(scope.kind, node)) {
         Some(Place::Ip(ip)) if wants(scope.kind, ip) => {
             reply.answers.push(ip_record(scope.name.clone(), ttl, ip));
         }
@@ -195,6 +279,9 @@ pub(super) fn pointer(
     let of_node = nodes.iter().find_map(|node| node_name(scope, &node.as_ref().name));
     let of_service = || instances.iter().find_map(|found| service_name(scope, &found.service));
     let name = of_node.or_else(of_service)?;
+    if !matches!(scope.kind, RecordType::PTR | RecordType::ANY) {
+        return Some(empty(scope));
+    }
     let mut reply = Reply::good();
     reply.answers.push(Record::from_rdata(scope.name.clone(), 0, RData::PTR(PTR(name))));
     Some(reply)
@@ -219,7 +306,7 @@ pub(super) fn name_servers(scope: Scope<'_>, servers: &[Instance]) -> Reply {
     for (name, server) in named.take(NAME_SERVERS_MAX) {
         let data = RData::NS(NS(name.clone()));
         reply.answers.push(Record::from_rdata(scope.zone.name.clone(), ttl, data));
-        if let Some(Place::Ip(ip)) = place(&server.node.address) {
+        if let Some(Place::Ip(ip)) = place(node_address(RecordType::ANY, &server.node)) {
             reply.beside(ip_record(name, ttl, ip));
         }
     }
@@ -292,7 +379,8 @@ fn ip_record(owner: Name, ttl: u32, ip: IpAddr) -> Record {
 /// A node's metadata as text. Source: RFC 1464, section 2.
 fn meta_records(owner: &Name, ttl: u32, node: &Node) -> Vec<Record> {
     let record = |(key, value): (&String, &String)| {
-        let text = if key.starts_with(BARE_META_PREFIX) { value.clone() } else { pair(key, value) };
+        let is_bare = key.to_ascii_lowercase().starts_with(BARE_META_PREFIX);
+        let text = if is_bare { value.clone() } else { pair(key, value) };
         let mut parts: Vec<&[u8]> = text.as_bytes().chunks(TXT_PART_BYTES_MAX).collect();
         if parts.is_empty() {
             parts.push(&[]); // there is no TXT record of no part
@@ -349,28 +437,10 @@ fn spell<'a>(labels: impl Iterator<Item = &'a str>) -> Option<Name> {
     Name::from_labels(labels.map(str::as_bytes)).ok()
 }
 
-/// Brings `items` into an order that `seed` alone decides (Fisher and Yates).
-fn shuffle<T>(items: &mut [T], seed: u64) {
-    let mut state = seed;
-    for at in (1..items.len()).rev() {
-        let choice = next(&mut state) % (at as u64 + 1);
-        items.swap(at, usize::try_from(choice).expect("it is at most an index"));
-    }
-}
-
-/// SplitMix64: well spread numbers from any seed.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::dns::name::Zones;
@@ -433,7 +503,15 @@ mod tests {
 
         fn scope(&self, kind: RecordType) -> Scope<'_> {
             let (name, zone) = (&self.name, &self.zones.main);
-            Scope { name, kind, zone, options: &self.options, now: 77, seed: 1 }
+            Scope {
+                name,
+                kind,
+                zone,
+                options: &self.options,
+                now: 77,
+                seed: 1,
+                source: [127, 0, 0, 1].into(),
+            }
         }
 
         fn service(&self, kind: RecordType, tag: Option<&str>, texts: &[&str]) -> Vec<String> {
@@ -453,6 +531,7 @@ mod tests {
     const ODD: &str = "n6/10.0.0.6//87/sleepy/a";
     const DOTTED: &str = "n7.rack/10.0.0.7//88/passing/a";
     const UNSPELLED: &str = "n8..x/10.0.0.8//89/passing/a";
+    const ITSELF: &str = "n2/10.0.0.2/q.consul/91/passing/a";
     const NOWHERE: &str = "n9/..//90/passing/a";
 
     /// Kind, tag, instances, lines.
@@ -478,6 +557,7 @@ mod tests {
             (T::TXT, None, &[V4], &["NoError", "Q.consul. 0 A 10.0.0.1"]),
             (T::MX, None, &[V4], &["NoError", SOA]),
             (T::CNAME, None, &[V4], &["NoError", SOA]),
+            (T::MX, None, &[HOST], &["NoError", "Q.consul. 0 CNAME far.example.com."]),
             (T::A, None, &[], &["NXDomain", SOA]),
             (T::A, None, &[SICK], &["NXDomain", SOA]),
             (T::A, None, &[SICK, V4], &["NoError", "Q.consul. 0 A 10.0.0.1"]),
@@ -492,6 +572,7 @@ mod tests {
             (T::A, None, &[HOST, V4], &["NoError", "Q.consul. 0 A 10.0.0.1"]),
             (T::AAAA, None, &[HOST, V4], &["NoError", "Q.consul. 0 CNAME far.example.com."]),
             (T::A, None, &[NOWHERE], &["NoError", SOA]),
+            (T::A, None, &[ITSELF], &["NoError", "Q.consul. 0 A 10.0.0.2"]),
         ];
         for (kind, tag, instances, want) in table {
             assert_eq!(
@@ -568,6 +649,54 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_a_family_come_first() {
+        use RecordType as T;
+        let world = World::new(Options { node_meta_txt: false, ..Options::default() });
+        let tagged = |node: &[(&str, &str)], own: &[(&str, &str)]| {
+            let mut it = instance("n1/10.0.0.1//80/passing/a");
+            let pairs =
+                node.iter().map(|(key, address)| ((*key).to_owned(), (*address).to_owned()));
+            Arc::make_mut(&mut it.node).tagged_addresses = pairs.collect();
+            let pairs = own.iter().map(|(key, address)| {
+                let address = (*address).to_owned();
+                ((*key).to_owned(), crate::model::ServiceAddress { address, port: 9 })
+            });
+            Arc::make_mut(&mut it.service).tagged_addresses = pairs.collect();
+            it
+        };
+        let same = tagged(&[("lan_ipv4", "10.0.0.1"), ("wan", "1.1.1.1")], &[]);
+        let six = tagged(&[("lan_ipv4", "10.0.0.1"), ("lan_ipv6", "fd00::1")], &[]);
+        let four = tagged(&[("lan_ipv4", "10.1.1.1")], &[]);
+        let own = tagged(&[], &[("lan_ipv6", "fd00::9")]);
+        let table: &[(&Instance, T, &str)] = &[
+            (&same, T::A, "A 10.0.0.1"),
+            (&same, T::SRV, "SRV 1 10 80 n1.node.dc1.consul."),
+            (&six, T::A, "A 10.0.0.1"),
+            (&six, T::AAAA, "AAAA fd00::1"),
+            (&six, T::ANY, "AAAA fd00::1"),
+            (&six, T::SRV, "SRV 1 10 80 fd000000000000000000000000000001.addr.dc1.consul."),
+            (&four, T::A, "A 10.1.1.1"),
+            (&four, T::SRV, "SRV 1 10 80 0a010101.addr.dc1.consul."),
+            (&own, T::A, "A 10.0.0.1"),
+            (&own, T::AAAA, "AAAA fd00::9"),
+            (&own, T::SRV, "SRV 1 10 80 fd000000000000000000000000000009.addr.dc1.consul."),
+        ];
+        for (it, kind, want) in table {
+            let reply = service(world.scope(*kind), std::slice::from_ref(*it), None);
+            assert_eq!(show(&reply)[1], format!("Q.consul. 0 {want}"), "{kind}");
+        }
+        let node = node(world.scope(T::AAAA), &six.node);
+        assert_eq!(show(&node)[1], "Q.consul. 0 AAAA fd00::1");
+    }
+
+    #[test]
+    fn a_status_of_another_word_weighs_one() {
+        let world = World::new(Options { node_meta_txt: false, ..Options::default() });
+        let lines = world.service(RecordType::SRV, None, &[ODD]);
+        assert_eq!(lines[1], "Q.consul. 0 SRV 1 1 87 n6.node.dc1.consul.");
+    }
+
+    #[test]
     fn hosts_beside_answers_are_followed_up_to_a_bound() {
         let world = World::new(Options::default());
         let texts: Vec<String> =
@@ -589,7 +718,9 @@ mod tests {
         let lines = world.service(RecordType::A, None, &[V4, WARNS, ODD]);
         assert_eq!(lines, ["NoError", "Q.consul. 9 A 10.0.0.1"]);
         let lines = world.service(RecordType::A, None, &[V4, OWN, DOTTED, UNSPELLED]);
-        assert_eq!(lines.len(), 1 + 2);
+        assert_eq!(lines.len(), 1 + 4, "the limit is for the encoder");
+        let instances: Vec<Instance> = [V4, OWN, DOTTED, UNSPELLED].map(instance).into();
+        assert_eq!(service(world.scope(RecordType::A), &instances, None).most, 2);
         let lines = world.service(RecordType::SRV, None, &[V4, OWN, DOTTED, UNSPELLED]);
         assert_eq!(lines.len(), 1 + 4 + 4, "the limit is for addresses");
     }
@@ -714,5 +845,7 @@ mod tests {
         let lines = show(&pointer(scope, &[] as &[Arc<Node>], &instances).unwrap());
         assert_eq!(lines[1..], ["Q.consul. 0 PTR Web.service.dc1.consul."]);
         assert!(pointer(scope, &[at("a..b", "10.0.0.1")], &[]).is_none());
+        let lines = show(&pointer(world.scope(RecordType::A), &nodes, &[]).unwrap());
+        assert_eq!(lines, ["NoError", SOA], "a name is no address");
     }
 }

@@ -1,8 +1,9 @@
 //! The DNS door: answers for what the catalog holds, over UDP and TCP, as Consul does.
 //!
 //! A question goes through `name` (what is asked), `resolve` (the reads it takes), `answer`
-//! (records), `reply` (what fits) and `wire` (bytes); other names go to `recurse`. `server` has
-//! the sockets, `frame` the messages on a stream.
+//! (records), `reply` (what fits) and `wire` (bytes); other names go to `recurse`. A service's
+//! answer stays in `cache` as `parts`, bytes but for order and cut. `server` has the sockets,
+//! `frame` the messages on a stream, `catalog` the reads.
 //!
 //! *Never*: writes; knows another door, the store or the replica; asks a clock for a decision.
 //!
@@ -11,9 +12,12 @@
 //! decoder are used.
 
 mod answer;
+mod cache;
+mod catalog;
 mod frame;
 mod name;
 mod options;
+mod parts;
 mod recurse;
 mod reply;
 mod resolve;
@@ -22,6 +26,10 @@ mod wire;
 
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod live_pieces;
+#[cfg(test)]
+mod live_recursors;
 
-pub use options::{Observed, Observer, Options, Soa};
-pub use server::serve;
+pub use options::{Observed, Observer, Options, RecursorOrder, Soa};
+pub use server::{Dns, serve};

@@ -20,10 +20,10 @@ pub(super) enum Asked {
         /// Only instances that have this tag, in lower case.
         tag: Option<String>,
     },
+    /// `<name or id>.query`, or `_<name or id>._<protocol>.query`, in lower case.
+    Query(String),
     /// `<hex>.addr`.
     Address(IpAddr),
-    /// `<hex>.addr` of a length that no address has: the name is there, and holds nothing.
-    NoAddress,
     /// The SOA record of the domain, from any name under it.
     Soa,
     /// The name servers of the domain, from any name under it.
@@ -37,7 +37,7 @@ pub(super) enum Asked {
 pub(super) enum Target<'a> {
     /// Under one of our domains.
     Ours(&'a Zone, Asked),
-    /// The name of an address under `arpa`, or none where the name is not an address.
+    /// A name under `arpa`: of an address, or none where it is not an address.
     Pointer(Option<IpAddr>),
     /// Somebody else's.
     Outside,
@@ -99,12 +99,11 @@ impl Zone {
 /// Source: Consul DNS interface, "Node lookups", "Service lookups", "RFC 2782 lookup".
 pub(super) fn parse<'a>(name: &Name, kind: RecordType, zones: &'a Zones) -> Target<'a> {
     let labels: Vec<String> = name.iter().map(label).collect();
-    let arpa = labels.last().is_some_and(|label| label == "arpa");
-    if arpa && matches!(kind, RecordType::PTR | RecordType::ANY) {
-        return Target::Pointer(pointer(&labels));
-    }
     match zones.split(&labels) {
         Some((zone, rest)) => Target::Ours(zone, asked(rest, kind, &zones.datacenter)),
+        None if labels.last().is_some_and(|label| label == "arpa") => {
+            Target::Pointer(pointer(&labels))
+        }
         None => Target::Outside,
     }
 }
@@ -136,8 +135,9 @@ fn asked(labels: &[String], kind: RecordType, datacenter: &str) -> Asked {
     match found.word {
         Word::Node if !found.before.is_empty() => Asked::Node(found.before.join(".")),
         Word::Service => service(found.before),
+        Word::Query if !found.before.is_empty() => Asked::Query(query(found.before)),
         Word::Address => address(found.before),
-        Word::Node | Word::Nothing => Asked::Unknown,
+        Word::Node | Word::Query | Word::Nothing => Asked::Unknown,
     }
 }
 
@@ -146,6 +146,7 @@ fn asked(labels: &[String], kind: RecordType, datacenter: &str) -> Asked {
 enum Word {
     Node,
     Service,
+    Query,
     Address,
     /// A word of Consul's that nothing is kept under here.
     Nothing,
@@ -166,7 +167,8 @@ fn find_word(labels: &[String], kind: RecordType) -> Option<Found<'_>> {
             "node" => Word::Node,
             "service" => Word::Service,
             "addr" => Word::Address,
-            "query" | "connect" | "ingress" | "virtual" => Word::Nothing,
+            "query" => Word::Query,
+            "connect" | "ingress" | "virtual" => Word::Nothing,
             label if kind == RecordType::SRV && label.starts_with('_') => {
                 return Some(Found { word: Word::Service, before: rest, behind });
             }
@@ -205,16 +207,29 @@ fn service(labels: &[String]) -> Asked {
     }
 }
 
+/// A query's name may have dots. Between two labels with an underscore, the last one is only a
+/// protocol. Source: Consul DNS interface, "Prepared query lookups", RFC 2782 form.
+fn query(labels: &[String]) -> String {
+    if let Some((protocol, name)) = labels.split_last()
+        && protocol.starts_with('_')
+        && let Some(bare) = name.join(".").strip_prefix('_')
+    {
+        return bare.to_owned();
+    }
+    labels.join(".")
+}
+
 fn address(labels: &[String]) -> Asked {
     let [hex] = labels else { return Asked::Unknown };
-    let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Asked::Unknown;
+    }
     match hex.len() {
-        8 | 32 if !is_hex => Asked::Unknown,
         8 => u32::from_str_radix(hex, 16)
             .map_or(Asked::Unknown, |bits| Asked::Address(Ipv4Addr::from_bits(bits).into())),
         32 => u128::from_str_radix(hex, 16)
             .map_or(Asked::Unknown, |bits| Asked::Address(Ipv6Addr::from_bits(bits).into())),
-        _ => Asked::NoAddress,
+        _ => Asked::Unknown,
     }
 }
 
@@ -282,7 +297,7 @@ mod tests {
                 format!("service {name} tag {tag}")
             }
             Target::Ours(_, Asked::Address(address)) => format!("address {address}"),
-            Target::Ours(_, Asked::NoAddress) => "no address".to_owned(),
+            Target::Ours(_, Asked::Query(name)) => format!("query {name}"),
             Target::Ours(_, Asked::Soa) => "soa".to_owned(),
             Target::Ours(_, Asked::NameServers) => "ns".to_owned(),
             Target::Ours(_, Asked::Unknown) => "unknown".to_owned(),
@@ -347,8 +362,15 @@ mod tests {
                 ("service.consul", "unknown"),
                 ("web.consul", "unknown"),
                 ("consul", "unknown"),
-                ("x.query.consul", "unknown"),
-                ("x.query.dc1.consul", "unknown"),
+                ("x.query.consul", "query x"),
+                ("X.y.query.dc1.consul", "query x.y"),
+                ("x.query.dc1.dc.consul", "query x"),
+                ("x.query.dc9.consul", "unknown"),
+                ("_x._tcp.query.consul", "query x"),
+                ("_x.y._tcp.query.consul", "query x.y"),
+                ("_x.query.consul", "query _x"),
+                ("x._tcp.query.consul", "query x._tcp"),
+                ("query.consul", "unknown"),
                 ("web.connect.consul", "unknown"),
                 ("web.ingress.consul", "unknown"),
                 ("web.virtual.consul", "unknown"),
@@ -386,8 +408,8 @@ mod tests {
                 ("0A010203.addr.dc1.consul", "address 10.1.2.3"),
                 ("0a010203.addr.dc9.consul", "address 10.1.2.3"),
                 ("fe800000000000000000000000000001.addr.consul", "address fe80::1"),
-                ("0a01020.addr.consul", "no address"),
-                ("0a0102030.addr.consul", "no address"),
+                ("0a01020.addr.consul", "unknown"),
+                ("0a0102030.addr.consul", "unknown"),
                 ("zz010203.addr.consul", "unknown"),
                 ("+a010203.addr.consul", "unknown"),
                 ("a.0a010203.addr.consul", "unknown"),
@@ -415,7 +437,7 @@ mod tests {
                 ("3.2.1.10.in-addr.example", "outside"),
             ],
         );
-        check(RecordType::A, &[("3.2.1.10.in-addr.arpa", "outside")]);
+        check(RecordType::A, &[("3.2.1.10.in-addr.arpa", "pointer 10.1.2.3")]);
     }
 
     #[test]

@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wire::Names;
+use crate::model::Consistency;
+
 /// Settings of the door. Source: Consul agent configuration, `dns_config`.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "Consul's switches, each its own")]
 pub struct Options {
     /// The data center that names without one mean, and the only one that is answered for.
     pub datacenter: String,
+    /// This node's name: what `_agent` means in a prepared query.
+    pub node_name: String,
     /// The domain that is answered for, `consul`. It must be a domain name, or `.` for all.
     pub domain: String,
     /// A second domain; answers to a question under it stay under it.
@@ -40,6 +45,14 @@ pub struct Options {
     pub recursors: Vec<SocketAddr>,
     /// How long one of them may take.
     pub recursor_timeout: Duration,
+    /// Whether they are asked in another order each time.
+    pub recursor_order: RecursorOrder,
+    /// Whether to answer from what this server has, whatever `allow_stale` says.
+    pub use_cache: bool,
+    /// With `use_cache`: as `max_stale`; zero for no bound but `max_stale`.
+    pub cache_max_age: Duration,
+    /// Whether every name is written in full.
+    pub disable_compression: bool,
     /// Told of each question that was answered; must not block.
     pub observe: Option<Observer>,
 }
@@ -49,6 +62,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             datacenter: "dc1".to_owned(),
+            node_name: String::new(),
             domain: "consul".to_owned(),
             alt_domain: None,
             node_ttl: Duration::ZERO,
@@ -63,6 +77,10 @@ impl Default for Options {
             max_stale: Duration::from_hours(87_600),
             recursors: Vec::new(),
             recursor_timeout: Duration::from_secs(2),
+            recursor_order: RecursorOrder::AsGiven,
+            use_cache: false,
+            cache_max_age: Duration::ZERO,
+            disable_compression: false,
             observe: None,
         }
     }
@@ -79,6 +97,24 @@ impl Options {
             fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, ttl)| ttl)
         };
         exact.or_else(prefixed).map_or(0, |ttl| seconds(*ttl))
+    }
+
+    /// How fresh the state has to be that answers are made of.
+    ///
+    /// Consul's `use_cache` keeps answers on the agent for up to `cache_max_age`. A server has the
+    /// whole state at hand, so the keys say how far behind the leader that state may be.
+    pub(super) fn consistency(&self) -> Consistency {
+        match (self.use_cache, self.allow_stale) {
+            (true, _) if self.cache_max_age.is_zero() => Consistency::StaleWithin(self.max_stale),
+            (true, _) => Consistency::StaleWithin(self.cache_max_age.min(self.max_stale)),
+            (false, true) => Consistency::StaleWithin(self.max_stale),
+            (false, false) => Consistency::Linearizable,
+        }
+    }
+
+    /// Whether repeated names are shortened.
+    pub(super) fn names(&self) -> Names {
+        if self.disable_compression { Names::InFull } else { Names::Shortened }
     }
 
     /// The TTL of answers about a node, in seconds.
@@ -116,6 +152,15 @@ impl Default for Soa {
     }
 }
 
+/// In which order recursors are asked. Source: Consul agent configuration, `recursor_strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecursorOrder {
+    /// As they were given: the next one only where one fails.
+    AsGiven,
+    /// Another one each time, so that they share the load.
+    Random,
+}
+
 /// A question that was answered, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -128,6 +173,8 @@ pub struct Observed {
     pub took: Duration,
     /// Length of the answer in bytes.
     pub bytes: usize,
+    /// `hit` or `miss`, where the encoded answer could be at hand.
+    pub cache: Option<&'static str>,
 }
 
 /// Is told of each question that was answered. Cheap to clone.
@@ -155,6 +202,29 @@ impl fmt::Debug for Observer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_is_as_fresh_as_the_keys_say() {
+        let within = |secs| Consistency::StaleWithin(Duration::from_secs(secs));
+        // (use_cache, cache_max_age, allow_stale, what of it); max_stale is 60 s.
+        let table = [
+            (false, 5, true, within(60)),
+            (false, 5, false, Consistency::Linearizable),
+            (true, 5, false, within(5)),
+            (true, 90, true, within(60)),
+            (true, 0, true, within(60)),
+        ];
+        for (use_cache, age, allow_stale, want) in table {
+            let options = Options {
+                use_cache,
+                allow_stale,
+                cache_max_age: Duration::from_secs(age),
+                max_stale: Duration::from_mins(1),
+                ..Options::default()
+            };
+            assert_eq!(options.consistency(), want, "{use_cache} {age} {allow_stale}");
+        }
+    }
 
     #[test]
     fn a_services_ttl_is_exact_then_longest_prefix_then_star() {

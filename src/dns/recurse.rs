@@ -9,12 +9,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::frame;
+use super::options::RecursorOrder;
 use super::reply::Transport;
+use crate::limits::DNS_RECURSIONS_MAX;
+use crate::model::shuffle;
 use crate::time::random;
 
-/// Questions that may wait for other name servers at once; more are answered with a failure, so
-/// that a slow recursor cannot take the place of our own names.
-const QUESTIONS_MAX: usize = 512;
 /// Longest reply, which TCP counts in 16 bits and UDP cannot exceed either.
 const REPLY_BYTES_MAX: usize = 65_535;
 /// Length of a message's header. Source: RFC 1035, section 4.1.1.
@@ -25,13 +25,14 @@ pub(super) const HEADER_BYTES: usize = 12;
 pub(super) struct Recursors {
     servers: Vec<SocketAddr>,
     patience: Duration,
+    order: RecursorOrder,
     places: Semaphore,
 }
 
 impl Recursors {
     /// `patience` holds for each of the servers.
-    pub(super) fn new(servers: Vec<SocketAddr>, patience: Duration) -> Self {
-        Self { servers, patience, places: Semaphore::new(QUESTIONS_MAX) }
+    pub(super) fn new(servers: Vec<SocketAddr>, patience: Duration, order: RecursorOrder) -> Self {
+        Self { servers, patience, order, places: Semaphore::new(DNS_RECURSIONS_MAX) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,7 +45,11 @@ impl Recursors {
     /// `request` is a whole message with one question. May be dropped at any time.
     pub(super) async fn ask(&self, request: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let _place = self.places.try_acquire().ok()?;
-        for server in &self.servers {
+        let mut servers = self.servers.clone();
+        if self.order == RecursorOrder::Random {
+            shuffle(&mut servers, random());
+        }
+        for server in &servers {
             match timeout(self.patience, exchange(*server, request, transport)).await {
                 Ok(Ok(reply)) if is_final(&reply) => return Some(reply),
                 Ok(Ok(_)) => tracing::debug!(%server, "recursor has no answer"),

@@ -1,6 +1,7 @@
 //! A reply before it is bytes, and how it is cut to what its asker can take.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, Metadata, Query, ResponseCode};
 use hickory_proto::rr::rdata::CNAME;
@@ -50,6 +51,13 @@ pub(super) struct Reply {
     pub(super) additionals: Vec<Record>,
     /// Whether `udp_answer_limit` holds for it.
     pub(super) counted: bool,
+    /// Most answers that are sent, however much room there is.
+    pub(super) most: usize,
+    /// Whether it is only for the name that was asked for, and cannot be kept for another
+    /// spelling of the same question.
+    pub(super) own: bool,
+    /// For whom it holds.
+    pub(super) reach: Reach,
     /// A host name that answers lead to, and that should be looked up for the asker.
     pub(super) follow: Option<Name>,
     /// Host names beside the answers, to be looked up also; at most [`FOLLOWS_MAX`].
@@ -71,6 +79,9 @@ impl Reply {
             authorities: Vec::new(),
             additionals: Vec::new(),
             counted: false,
+            most: usize::MAX,
+            own: false,
+            reach: Reach::Everyone,
             follow: None,
             follow_beside: Vec::new(),
         }
@@ -80,6 +91,13 @@ impl Reply {
     pub(super) fn alias(&mut self, owner: Name, ttl: u32, host: Name) {
         self.answers.push(Record::from_rdata(owner, ttl, RData::CNAME(CNAME(host.clone()))));
         self.follow = Some(host);
+    }
+
+    /// Leaves out what stands beside the answers twice. Consul repeats what several answers
+    /// share; once is enough for a reader, and leaves more room.
+    pub(super) fn settle(&mut self) {
+        let mut seen = HashSet::new();
+        self.additionals.retain(|record| seen.insert((record.name.clone(), record.data.clone())));
     }
 
     /// Puts a record beside the answers.
@@ -100,80 +118,109 @@ impl Reply {
     }
 }
 
+/// For whom a reply holds. Source: RFC 7871, section 7.2.1, SCOPE PREFIX-LENGTH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Everyone,
+    /// The network that the asker named: others may be nearer to something else.
+    Network,
+}
+
 /// The question that a reply goes with.
 #[derive(Clone, Debug)]
 pub(super) struct Asker<'a> {
     pub(super) request: &'a Metadata,
+    /// The question's bytes as they came; empty where there is none or it cannot be taken over.
+    pub(super) question: &'a [u8],
     pub(super) questions: &'a [Query],
     pub(super) edns: Option<&'a Edns>,
     pub(super) transport: Transport,
+    /// The address that the question came from.
+    pub(super) address: IpAddr,
+}
+
+impl Asker<'_> {
+    /// Where the asker is: the network that it named, else its own address.
+    /// Source: RFC 7871, section 7.1.1.
+    pub(super) fn source(&self) -> IpAddr {
+        match self.edns.and_then(|edns| edns.option(EdnsCode::Subnet)) {
+            Some(EdnsOption::Subnet(subnet)) => subnet.addr(),
+            _ => self.address,
+        }
+    }
 }
 
 /// The bytes of `reply`, no more than the asker takes.
-pub(super) fn encode(asker: &Asker<'_>, reply: Reply, options: &Options) -> Vec<u8> {
-    let mut message = message(asker, options);
+pub(super) fn encode(asker: &Asker<'_>, mut reply: Reply, options: &Options) -> Vec<u8> {
+    reply.settle();
+    let mut message = Message::response(asker.request.id, asker.request.op_code);
+    message.metadata = head(asker, options);
+    message.queries = asker.questions.to_vec();
+    message.edns = asker.edns.map(|edns| told_again(edns, reply.reach));
     message.metadata.authoritative = reply.authoritative;
     message.metadata.response_code = reply.code;
     message.answers = reply.answers;
     message.authorities = reply.authorities;
-    message.additionals = without_repeats(reply.additionals);
+    message.additionals = reply.additionals;
+    let all = message.answers.len();
+    message.answers.truncate(reply.most);
     let was = message.answers.len();
     let room = Room::of(asker);
     if reply.counted && room.plain {
-        let most = match options.udp_answer_limit {
-            0 => UDP_ANSWERS_MAX,
-            limit => limit.min(UDP_ANSWERS_MAX),
-        };
-        message.answers.truncate(most);
+        message.answers.truncate(counted_most(options));
     }
-    if message.answers.len() < was || !room.holds(&message) {
-        cut(&mut message, room);
+    let names = room.names(options);
+    if message.answers.len() < all || !room.holds(&message, names) {
+        cut(&mut message, room, names);
     }
     let is_cut = message.answers.len() < was;
     message.metadata.truncation =
         is_cut && options.enable_truncate && asker.transport == Transport::Udp;
-    write(&message, Names::Shortened)
+    write(&message, options.names())
 }
 
-fn message(asker: &Asker<'_>, options: &Options) -> Message {
-    let mut message = Message::response(asker.request.id, asker.request.op_code);
-    message.metadata = Metadata::response_from_request(asker.request);
-    message.metadata.recursion_available = !options.recursors.is_empty();
-    message.queries = asker.questions.to_vec();
-    message.edns = asker.edns.map(edns);
-    message
+/// Most answers about a service over UDP to a plain asker.
+pub(super) fn counted_most(options: &Options) -> usize {
+    match options.udp_answer_limit {
+        0 => UDP_ANSWERS_MAX,
+        limit => limit.min(UDP_ANSWERS_MAX),
+    }
 }
 
-/// The asker's size again, as Consul has it, and the asker's network, as used for nothing.
+/// The head of a good reply about names of ours.
+pub(super) fn head(asker: &Asker<'_>, options: &Options) -> Metadata {
+    let mut head = Metadata::response_from_request(asker.request);
+    head.recursion_available = !options.recursors.is_empty();
+    head.authoritative = true;
+    head
+}
+
+/// The asker's size again, as Consul has it, and the asker's network.
 /// Source: RFC 6891, section 6.1; RFC 7871, section 7.2.1.
-fn edns(asked: &Edns) -> Edns {
+pub(super) fn told_again(asked: &Edns, reach: Reach) -> Edns {
     let mut edns = Edns::new();
     edns.set_max_payload(asked.max_payload());
     if let Some(EdnsOption::Subnet(subnet)) = asked.option(EdnsCode::Subnet) {
-        let scope = ClientSubnet::new(subnet.addr(), subnet.source_prefix(), 0);
+        let prefix = match reach {
+            Reach::Everyone => 0,
+            Reach::Network => subnet.source_prefix(),
+        };
+        let scope = ClientSubnet::new(subnet.addr(), subnet.source_prefix(), prefix);
         edns.options_mut().insert(EdnsOption::Subnet(scope));
     }
     edns
 }
 
-fn without_repeats(records: Vec<Record>) -> Vec<Record> {
-    let mut seen = HashSet::new();
-    let is_new = |record: &Record| seen.insert((record.name.clone(), record.data.clone()));
-    records.into_iter().filter(is_new).collect()
-}
-
 /// What an asker can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Room {
-    bytes: usize,
+pub(super) struct Room {
+    pub(super) bytes: usize,
     /// Over UDP, and no more than every asker takes.
-    plain: bool,
-    /// How names are counted: in full for a plain asker, as Consul does.
-    names: Names,
+    pub(super) plain: bool,
 }
 
 impl Room {
-    fn of(asker: &Asker<'_>) -> Self {
+    pub(super) fn of(asker: &Asker<'_>) -> Self {
         let bytes = match (asker.transport, asker.edns) {
             (Transport::Tcp, _) => TCP_BYTES_MAX,
             (Transport::Udp, None) => UDP_BYTES_PLAIN,
@@ -182,29 +229,34 @@ impl Room {
             }
         };
         let plain = asker.transport == Transport::Udp && bytes == UDP_BYTES_PLAIN;
-        let in_full = plain && asker.edns.is_none();
-        Self { bytes, plain, names: if in_full { Names::InFull } else { Names::Shortened } }
+        Self { bytes, plain }
     }
 
-    fn holds(self, message: &Message) -> bool {
-        write(message, self.names).len() <= self.bytes
+    /// How names are counted: in full for a plain asker, as Consul does, since whoever passes the
+    /// reply on may write it so.
+    pub(super) fn names(self, options: &Options) -> Names {
+        if self.plain { Names::InFull } else { options.names() }
+    }
+
+    fn holds(self, message: &Message, names: Names) -> bool {
+        write(message, names).len() <= self.bytes
     }
 }
 
 /// Drops what is only beside the answers, but for their targets' addresses; then answers from
 /// the end with those of their targets, until the rest fits.
-fn cut(message: &mut Message, room: Room) {
+fn cut(message: &mut Message, room: Room, names: Names) {
     let answers = std::mem::take(&mut message.answers);
     let beside = std::mem::take(&mut message.additionals);
     let (mut fits, mut too_many) = (0, answers.len());
     keep(message, &answers, &beside);
-    if room.holds(message) {
+    if room.holds(message, names) {
         return;
     }
     while too_many - fits > 1 {
         let middle = fits.midpoint(too_many);
         keep(message, answers.get(..middle).unwrap_or_default(), &beside);
-        if room.holds(message) {
+        if room.holds(message, names) {
             fits = middle;
         } else {
             too_many = middle;
@@ -293,8 +345,14 @@ mod tests {
             edns
         });
         let questions = [Query::query(name("q.service.consul."), RecordType::SRV)];
-        let asker =
-            Asker { request: &request, questions: &questions, edns: edns.as_ref(), transport };
+        let asker = Asker {
+            request: &request,
+            question: &[],
+            questions: &questions,
+            edns: edns.as_ref(),
+            transport,
+            address: Ipv4Addr::LOCALHOST.into(),
+        };
         let bytes = encode(&asker, reply, options);
         Sent { bytes: bytes.len(), message: Message::from_vec(&bytes).unwrap() }
     }

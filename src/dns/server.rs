@@ -1,28 +1,26 @@
 //! The sockets: takes requests, bounded in number, and sends what the resolver says.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::catalog::{Catalog, Cluster};
 use super::frame;
 use super::options::{Observed, Options};
 use super::reply::Transport;
 use super::resolve::Resolver;
 use crate::client::Client;
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::limits::{DNS_TCP_CONNECTIONS_MAX, DNS_TCP_IDLE};
-use crate::model::{Consistency, Query, Read, ReadOptions, Unavailable};
+use crate::limits::{DNS_TCP_CONNECTIONS_MAX, DNS_TCP_IDLE, DNS_UDP_IN_FLIGHT_MAX};
 use crate::time::now;
 
 /// Longest request, in bytes: one question and its options are some hundred.
 const REQUEST_BYTES_MAX: usize = 4096;
-/// Requests over UDP that are being answered; more are dropped, and their askers ask again.
-const UDP_IN_FLIGHT_MAX: usize = 4096;
 /// Rest after a socket said no, for instance because there are no more file descriptors.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,47 +33,72 @@ const ERROR_PAUSE: Duration = Duration::from_millis(20);
 /// If a domain of `options` is not a domain name.
 ///
 /// Source: Consul DNS interface; RFC 1035, section 4.2; RFC 7766.
-pub async fn serve(
+pub fn serve(
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    options: Arc<Options>,
+    options: Options,
     client: Client,
     tasks: &Tasks,
-) {
-    let consistency = if options.allow_stale {
-        Consistency::StaleWithin(options.max_stale)
-    } else {
-        Consistency::Linearizable
-    };
-    let how = ReadOptions { consistency, ..ReadOptions::default() };
-    let read = move |query| {
-        let client = client.clone();
-        async move { client.read(query, how).await }
-    };
-    let door = Door { resolver: Resolver::new(Arc::clone(&options), read), options };
-    open(udp, tcp, &Arc::new(door), tasks);
+) -> Dns {
+    let cluster = Cluster::new(client.clone(), options.consistency());
+    let door = Arc::new(Door::new(Resolver::new(Arc::new(options), cluster)));
+    open(udp, tcp, &door, tasks);
+    Dns { door, client }
+}
+
+/// The open door, for who changes its settings.
+pub struct Dns {
+    door: Arc<Door<Cluster>>,
+    client: Client,
+}
+
+impl Dns {
+    /// Takes over new settings, but for the domains, the data center and the observer: those stay
+    /// until a restart. Requests that are being answered are finished by the old ones.
+    pub fn reload(&self, options: Options) {
+        let old = self.door.resolver();
+        let options = Options {
+            datacenter: old.options.datacenter.clone(),
+            domain: old.options.domain.clone(),
+            alt_domain: old.options.alt_domain.clone(),
+            observe: old.options.observe.clone(),
+            ..options
+        };
+        let cluster = Cluster::new(self.client.clone(), options.consistency());
+        *self.door.resolver.write() = Arc::new(Resolver::new(Arc::new(options), cluster));
+    }
 }
 
 /// What all sockets share.
-pub(super) struct Door<R> {
-    pub(super) resolver: Resolver<R>,
-    pub(super) options: Arc<Options>,
+pub(super) struct Door<C> {
+    resolver: RwLock<Arc<Resolver<C>>>,
 }
 
-impl<R, F> Door<R>
-where
-    R: Fn(Query) -> F,
-    F: Future<Output = Result<Read, Unavailable>>,
-{
-    async fn respond(&self, request: &[u8], transport: Transport) -> Option<Vec<u8>> {
+impl<C: Catalog> Door<C> {
+    pub(super) fn new(resolver: Resolver<C>) -> Self {
+        Self { resolver: RwLock::new(Arc::new(resolver)) }
+    }
+
+    fn resolver(&self) -> Arc<Resolver<C>> {
+        Arc::clone(&self.resolver.read())
+    }
+
+    async fn respond(
+        &self,
+        request: &[u8],
+        transport: Transport,
+        from: SocketAddr,
+    ) -> Option<Vec<u8>> {
         let began = now();
-        let reply = self.resolver.respond(request, transport).await?;
-        if let Some(observer) = &self.options.observe {
-            let code = code(reply.get(3).map_or(0, |flags| flags & 0x0f));
-            let (transport, bytes) = (transport.as_str(), reply.len());
-            observer.tell(Observed { transport, code, took: began.elapsed(), bytes });
+        let resolver = self.resolver();
+        let said = resolver.respond(request, transport, from.ip()).await?;
+        if let Some(observer) = &resolver.options.observe {
+            let code = code(said.bytes.get(3).map_or(0, |flags| flags & 0x0f));
+            let (transport, bytes) = (transport.as_str(), said.bytes.len());
+            let (took, cache) = (began.elapsed(), said.cache);
+            observer.tell(Observed { transport, code, took, bytes, cache });
         }
-        Some(reply)
+        Some(said.bytes)
     }
 }
 
@@ -93,16 +116,13 @@ fn code(number: u8) -> &'static str {
 }
 
 /// Starts the loops of all sockets.
-pub(super) fn open<R, F>(
+pub(super) fn open<C: Catalog>(
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    door: &Arc<Door<R>>,
+    door: &Arc<Door<C>>,
     tasks: &Tasks,
-) where
-    R: Fn(Query) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Read, Unavailable>> + Send + 'static,
-{
-    let requests = Arc::new(Semaphore::new(UDP_IN_FLIGHT_MAX));
+) {
+    let requests = Arc::new(Semaphore::new(DNS_UDP_IN_FLIGHT_MAX));
     for socket in udp {
         let (door, places) = (Arc::clone(door), Arc::clone(&requests));
         tasks.spawn(take_datagrams(Arc::new(socket), door, places, tasks.clone()));
@@ -114,15 +134,12 @@ pub(super) fn open<R, F>(
     }
 }
 
-async fn take_datagrams<R, F>(
+async fn take_datagrams<C: Catalog>(
     socket: Arc<UdpSocket>,
-    door: Arc<Door<R>>,
+    door: Arc<Door<C>>,
     places: Arc<Semaphore>,
     tasks: Tasks,
-) where
-    R: Fn(Query) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Read, Unavailable>> + Send + 'static,
-{
+) {
     let mut shutdown = tasks.shutdown();
     let mut buffer = vec![0; REQUEST_BYTES_MAX];
     loop {
@@ -140,7 +157,7 @@ async fn take_datagrams<R, F>(
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::debug!(%from, most = UDP_IN_FLIGHT_MAX, "dns request dropped");
+            tracing::debug!(%from, most = DNS_UDP_IN_FLIGHT_MAX, "dns request dropped");
             continue;
         };
         let request = buffer.get(..length).unwrap_or_default().to_vec();
@@ -152,26 +169,24 @@ async fn take_datagrams<R, F>(
     }
 }
 
-async fn answer_datagram<R, F>(door: &Door<R>, socket: &UdpSocket, request: &[u8], from: SocketAddr)
-where
-    R: Fn(Query) -> F,
-    F: Future<Output = Result<Read, Unavailable>>,
-{
-    let Some(reply) = door.respond(request, Transport::Udp).await else { return };
+async fn answer_datagram<C: Catalog>(
+    door: &Door<C>,
+    socket: &UdpSocket,
+    request: &[u8],
+    from: SocketAddr,
+) {
+    let Some(reply) = door.respond(request, Transport::Udp, from).await else { return };
     if let Err(error) = socket.send_to(&reply, from).await {
         tracing::debug!(%from, %error, "dns reply not sent");
     }
 }
 
-async fn take_connections<R, F>(
+async fn take_connections<C: Catalog>(
     listener: TcpListener,
-    door: Arc<Door<R>>,
+    door: Arc<Door<C>>,
     places: Arc<Semaphore>,
     tasks: Tasks,
-) where
-    R: Fn(Query) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Read, Unavailable>> + Send + 'static,
-{
+) {
     let mut shutdown = tasks.shutdown();
     loop {
         // Either may be dropped: a connection that was not taken stays with the listener.
@@ -193,20 +208,17 @@ async fn take_connections<R, F>(
             continue;
         };
         let (door, shutdown) = (Arc::clone(&door), tasks.shutdown());
-        tasks.spawn(async move { converse(&door, stream, shutdown, place).await });
+        tasks.spawn(async move { converse(&door, (stream, from), shutdown, place).await });
     }
 }
 
 /// Answers one request after the other, until the other side ends or rests too long.
-async fn converse<R, F>(
-    door: &Door<R>,
-    mut stream: TcpStream,
+async fn converse<C: Catalog>(
+    door: &Door<C>,
+    (mut stream, from): (TcpStream, SocketAddr),
     mut shutdown: Shutdown,
     _place: OwnedSemaphorePermit,
-) where
-    R: Fn(Query) -> F,
-    F: Future<Output = Result<Read, Unavailable>>,
-{
+) {
     loop {
         // Either may be dropped: the connection ends then.
         let request = tokio::select! {
@@ -214,7 +226,7 @@ async fn converse<R, F>(
             () = shutdown.wait() => return,
         };
         let Ok(Ok(Some(request))) = request else { return };
-        let Some(reply) = door.respond(&request, Transport::Tcp).await else { return };
+        let Some(reply) = door.respond(&request, Transport::Tcp, from).await else { return };
         match timeout(DNS_TCP_IDLE, frame::write(&mut stream, &reply)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use hickory_proto::op::{Edns, Message};
+use hickory_proto::op::{Edns, Message, Metadata};
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 
 use super::recurse::HEADER_BYTES;
 
 /// A name further behind cannot be pointed to: a pointer has 14 bits.
-const POINTER_MAX: usize = 0x3fff;
+pub(super) const POINTER_MAX: usize = 0x3fff;
 
 /// Whether repeated names are shortened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,61 @@ pub(super) fn write(message: &Message, names: Names) -> Vec<u8> {
     let authorities = writer.section(&message.authorities);
     let mut additionals = writer.section(&message.additionals);
     if let Some(edns) = &message.edns {
-        additionals += writer.edns(edns, message.metadata.response_code.high());
+        let code_high = message.metadata.response_code.high();
+        additionals += u16::from(edns_bytes(edns, code_high, &mut writer.bytes));
     }
     let questions = u16::try_from(message.queries.len()).unwrap_or(u16::MAX);
-    writer.header(message, [questions, answers, authorities, additionals]);
+    let counts = [questions, answers, authorities, additionals];
+    writer.bytes[..HEADER_BYTES].copy_from_slice(&header(&message.metadata, counts));
     writer.bytes
+}
+
+/// The header of a reply; `counts` are of its four sections.
+pub(super) fn header(it: &Metadata, counts: [u16; 4]) -> [u8; HEADER_BYTES] {
+    let bit = |is_set: bool, at: u16| u16::from(is_set) << at;
+    let flags = 0x8000
+        | u16::from(u8::from(it.op_code) & 0x0f) << 11
+        | bit(it.authoritative, 10)
+        | bit(it.truncation, 9)
+        | bit(it.recursion_desired, 8)
+        | bit(it.recursion_available, 7)
+        | bit(it.checking_disabled, 4)
+        | u16::from(it.response_code.low());
+    let [questions, answers, authorities, additionals] = counts;
+    let words = [it.id, flags, questions, answers, authorities, additionals];
+    let mut bytes = [0; HEADER_BYTES];
+    for (place, word) in bytes.chunks_exact_mut(2).zip(words) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+    bytes
+}
+
+/// A record without its owner's name, and with every name in full. Nothing, and nothing written,
+/// for a kind that replies of ours never have.
+pub(super) fn tail(record: &Record, bytes: &mut Vec<u8>) -> Option<()> {
+    let mut writer =
+        Writer { bytes: std::mem::take(bytes), known: HashMap::new(), names: Names::InFull };
+    let written = writer.tail(record);
+    *bytes = writer.bytes;
+    written
+}
+
+/// A name in full.
+pub(super) fn name_bytes(name: &Name, bytes: &mut Vec<u8>) {
+    for label in name {
+        bytes.push(u8::try_from(label.len()).expect("a name's label has at most 63 bytes"));
+        bytes.extend_from_slice(label);
+    }
+    bytes.push(0);
+}
+
+/// The OPT record; true where there is one. Source: RFC 6891, section 6.1.2.
+pub(super) fn edns_bytes(edns: &Edns, code_high: u8, bytes: &mut Vec<u8>) -> bool {
+    let mut edns = edns.clone();
+    edns.set_rcode_high(code_high);
+    let Ok(record) = Record::from(&edns).to_bytes() else { return false };
+    bytes.extend_from_slice(&record);
+    true
 }
 
 struct Writer {
@@ -50,24 +100,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn header(&mut self, message: &Message, counts: [u16; 4]) {
-        let it = &message.metadata;
-        let bit = |is_set: bool, at: u16| u16::from(is_set) << at;
-        let flags = 0x8000
-            | u16::from(u8::from(it.op_code) & 0x0f) << 11
-            | bit(it.authoritative, 10)
-            | bit(it.truncation, 9)
-            | bit(it.recursion_desired, 8)
-            | bit(it.recursion_available, 7)
-            | bit(it.checking_disabled, 4)
-            | u16::from(it.response_code.low());
-        let [questions, answers, authorities, additionals] = counts;
-        let words = [it.id, flags, questions, answers, authorities, additionals];
-        for (place, word) in self.bytes.chunks_exact_mut(2).zip(words) {
-            place.copy_from_slice(&word.to_be_bytes());
-        }
-    }
-
     /// Returns how many were written.
     fn section(&mut self, records: &[Record]) -> u16 {
         let mut count = 0;
@@ -80,22 +112,29 @@ impl Writer {
     fn record(&mut self, record: &Record) -> u16 {
         let begin = self.bytes.len();
         self.name(&record.name, Names::Shortened);
+        if self.tail(record).is_none() {
+            self.forget(begin);
+            return 0;
+        }
+        1
+    }
+
+    /// Type, class, TTL, length and data; nothing, and nothing written, where it cannot be.
+    fn tail(&mut self, record: &Record) -> Option<()> {
+        let begin = self.bytes.len();
         self.number(record.record_type().into());
         self.number(record.dns_class.into());
         self.bytes.extend_from_slice(&record.ttl.to_be_bytes());
         let length_at = self.bytes.len();
         self.number(0);
-        if !self.data(&record.data) {
+        let known = self.data(&record.data);
+        let length = u16::try_from(self.bytes.len() - length_at - 2).ok().filter(|_| known);
+        let Some(length) = length else {
             self.forget(begin);
-            return 0;
-        }
-        let length = self.bytes.len() - length_at - 2;
-        let Ok(length) = u16::try_from(length) else {
-            self.forget(begin);
-            return 0;
+            return None;
         };
         self.bytes[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-        1
+        Some(())
     }
 
     fn forget(&mut self, begin: usize) {
@@ -163,15 +202,6 @@ impl Writer {
             rest = behind;
         }
         self.bytes.push(0);
-    }
-
-    /// The OPT record. Source: RFC 6891, section 6.1.2.
-    fn edns(&mut self, edns: &Edns, code_high: u8) -> u16 {
-        let mut edns = edns.clone();
-        edns.set_rcode_high(code_high);
-        let Ok(bytes) = Record::from(&edns).to_bytes() else { return 0 };
-        self.bytes.extend_from_slice(&bytes);
-        1
     }
 
     fn number(&mut self, number: u16) {

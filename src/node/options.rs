@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::identity;
-use crate::config::Config;
+use crate::config::{Config, RecursorStrategy};
 use crate::model::{Node, host_port};
 use crate::replica::{self, Replica};
 use crate::telemetry::Metrics;
@@ -98,6 +98,7 @@ pub(super) fn dns(config: &Config, metrics: Metrics) -> dns::Options {
     let asked = &config.dns;
     dns::Options {
         datacenter: config.datacenter.clone(),
+        node_name: config.node_name.clone(),
         domain: config.domain.clone(),
         alt_domain: config.alt_domain.clone(),
         node_ttl: asked.node_ttl,
@@ -117,7 +118,19 @@ pub(super) fn dns(config: &Config, metrics: Metrics) -> dns::Options {
         max_stale: asked.max_stale,
         recursors: config.recursors.clone(),
         recursor_timeout: asked.recursor_timeout,
-        observe: Some(dns::Observer::new(move |seen| metrics.dns(seen.transport, seen.code))),
+        recursor_order: match asked.recursor_strategy {
+            RecursorStrategy::Sequential => dns::RecursorOrder::AsGiven,
+            RecursorStrategy::Random => dns::RecursorOrder::Random,
+        },
+        use_cache: asked.use_cache,
+        cache_max_age: asked.cache_max_age,
+        disable_compression: asked.disable_compression,
+        observe: Some(dns::Observer::new(move |seen| {
+            metrics.dns(seen.transport, seen.code);
+            if let Some(outcome) = seen.cache {
+                metrics.dns_cache(outcome);
+            }
+        })),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{gauges, identity, listen, options};
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
-use crate::dns;
+use crate::dns::{self, Dns};
 use crate::gossip::Gossip;
 use crate::http::{self, ReloadAsked, Rooms};
 use crate::lifecycle::Tasks;
@@ -119,6 +119,8 @@ struct Node {
     replica: Replica,
     gossip: Gossip,
     agent: Agent,
+    dns: Dns,
+    metrics: Metrics,
     /// The doors and what hangs on them; stopped first.
     doors: Tasks,
     /// All else.
@@ -165,8 +167,8 @@ impl Node {
             let (asked, rooms, tasks) = (Arc::clone(&asked), rooms.clone(), doors.clone());
             doors.spawn(async move { http::serve(listener, asked, rooms, &tasks).await });
         }
-        let asked = Arc::new(options::dns(config, metrics));
-        dns::serve(ports.dns_udp, ports.dns_tcp, asked, client, &doors).await;
+        let asked = options::dns(config, metrics.clone());
+        let dns = dns::serve(ports.dns_udp, ports.dns_tcp, asked, client, &doors);
         let leave_on = (config.leave_on_terminate, !config.skip_leave_on_interrupt);
         tracing::info!(
             node = config.node_name,
@@ -178,7 +180,19 @@ impl Node {
             "portolan runs"
         );
         let dir = place.dir.clone();
-        Ok(Self { replica, gossip, agent, doors, core, leave_asked, reload_asked, leave_on, dir })
+        Ok(Self {
+            replica,
+            gossip,
+            agent,
+            dns,
+            metrics,
+            doors,
+            core,
+            leave_asked,
+            reload_asked,
+            leave_on,
+            dir,
+        })
     }
 
     /// Waits for the word to stop, and stops.
@@ -259,6 +273,7 @@ impl Node {
         let configured = Configured::read(&config)?;
         let levelled = logs.set_level(&config.log_level);
         levelled.map_err(|error| NodeError::Config(error.to_string()))?;
+        self.dns.reload(options::dns(&config, self.metrics.clone()));
         configured.claim(&self.agent, &self.dir).await
     }
 }

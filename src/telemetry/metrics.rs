@@ -65,6 +65,13 @@ const DNS_QUERIES: MetricText = text(
     "questions",
     "questions answered at the DNS door",
 );
+const DNS_CACHE: MetricText = text(
+    "portolan_dns_cache_total",
+    "consul.dns.cache",
+    &["outcome"],
+    "questions",
+    "questions about services by whether the encoded answer was at hand: hit, miss",
+);
 const READS: MetricText = text(
     "portolan_reads_total",
     "consul.reads",
@@ -236,7 +243,8 @@ const GAUGES: [(Gauge, MetricText); 15] = [
     ),
 ];
 
-const LABELLED: [MetricText; 5] = [HTTP_REQUESTS, HTTP_SECONDS, DNS_QUERIES, READS, WRITES];
+const LABELLED: [MetricText; 6] =
+    [HTTP_REQUESTS, HTTP_SECONDS, DNS_QUERIES, DNS_CACHE, READS, WRITES];
 
 /// The whole table, for pages of reference.
 pub fn metric_texts() -> impl Iterator<Item = MetricText> {
@@ -281,6 +289,7 @@ struct Inner {
     http_requests: IntCounterVec,
     http_seconds: HistogramVec,
     dns_queries: IntCounterVec,
+    dns_cache: IntCounterVec,
     reads: IntCounterVec,
     writes: IntCounterVec,
     gauges: Vec<PlainGauge>,
@@ -311,6 +320,7 @@ impl Metrics {
             http_requests: counter(&registry, &HTTP_REQUESTS),
             http_seconds: histogram(&registry, &HTTP_SECONDS),
             dns_queries: counter(&registry, &DNS_QUERIES),
+            dns_cache: counter(&registry, &DNS_CACHE),
             reads: counter(&registry, &READS),
             writes: counter(&registry, &WRITES),
             gauges: GAUGES.iter().map(|(_, text)| gauge(&registry, text)).collect(),
@@ -330,6 +340,11 @@ impl Metrics {
     /// Counts a question at the DNS door. Both words come from a closed list of the door's.
     pub fn dns(&self, kind: &'static str, code: &'static str) {
         self.0.dns_queries.with_label_values(&[kind, code]).inc();
+    }
+
+    /// Counts a question that the DNS door's cache could answer, and whether it did.
+    pub fn dns_cache(&self, outcome: &'static str) {
+        self.0.dns_cache.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a read by its kind and outcome.

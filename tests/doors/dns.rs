@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 
-use crate::harness::{Agent, Asked, Over, ask, beside_others, until};
+use crate::harness::{
+    Agent, Asked, Over, Shape, ask, beside_others, free_address, is_consul, until,
+};
 
 /// A question, and what has to be answered: code and sorted answer lines.
 struct Row {
@@ -78,6 +80,20 @@ const ROWS: &[Row] = &[
     row("9.9.9.10.in-addr.arpa.", RecordType::PTR, OK, &["PTR web.service.dc1.consul."]),
     row("consul.", RecordType::SOA, OK, &["SOA ns.consul. hostmaster.consul."]),
     row("consul.", RecordType::NS, OK, &["NS n1.node.dc1.consul."]),
+    row("tired.query.consul.", RecordType::A, NO_NAME, &[]),
+    row("both.service.consul.", RecordType::A, OK, &["A 10.1.1.1"]),
+    row("both.service.consul.", RecordType::AAAA, OK, &["AAAA fd00::10"]),
+    row(
+        "both.service.consul.",
+        RecordType::SRV,
+        OK,
+        &["SRV 1 1 10 fd000000000000000000000000000010.addr.dc1.consul."],
+    ),
+    row("both.node.consul.", RecordType::A, OK, &["A 10.1.1.1"]),
+    row("self.service.consul.", RecordType::A, OK, &["A 10.0.0.2"]),
+    row("self.service.consul.", RecordType::SRV, OK, &["SRV 1 1 16 e2.node.dc1.consul."]),
+    row("hosted.service.consul.", RecordType::MX, OK, &["CNAME host.example.com."]),
+    row("odd.service.consul.", RecordType::SRV, OK, &["SRV 1 1 91 e1.node.dc1.consul."]),
     row("what.is.this.consul.", RecordType::A, NO_NAME, &[]),
     row("consul.service.consul.", RecordType::SRV, OK, &["SRV 1 1 8300 n1.node.dc1.consul."]),
     row("example.com.", RecordType::A, "REFUSED", &[]),
@@ -96,6 +112,14 @@ const REGISTRATIONS: &[&str] = &[
     "Weights":{"Passing":7,"Warning":2}},
     "Check":{"CheckID":"t","Name":"t","ServiceID":"t1","Status":"warning"}}"#,
     r#"{"Node":"e6","Address":"fd00::6"}"#,
+    r#"{"Node":"both","Address":"10.0.0.10","TaggedAddresses":{"lan_ipv4":"10.1.1.1",
+    "lan_ipv6":"fd00::10"},"Service":{"Service":"both","Port":10}}"#,
+    r#"{"Node":"e2","Address":"10.0.0.2","Service":{"Service":"self","Port":16,
+    "Address":"self.service.consul"}}"#,
+    r#"{"Node":"host","Address":"host.example.com","Service":{"Service":"hosted","Port":12}}"#,
+    r#"{"Node":"e1","Address":"10.0.0.1","NodeMeta":{"rack":"r1"},"Service":{"ID":"o1","Service":"odd","Port":91,
+    "Weights":{"Passing":7,"Warning":2}},
+    "Check":{"CheckID":"o","Name":"o","ServiceID":"o1","Status":"sleepy"}}"#,
     r#"{"Node":"dotted.name","Address":"10.0.0.7"}"#,
 ];
 
@@ -217,4 +241,91 @@ async fn configured() {
     assert_eq!(tired.code(), NO_NAME);
     let old = asked(&agent, "web.service.consul.", RecordType::A, Over::Udp).await;
     assert_eq!(old.code(), "REFUSED");
+}
+
+/// What `dns_config` says is taken up by a reload, also for answers that were given before.
+#[tokio::test]
+async fn reloaded() {
+    let _turn = beside_others().await;
+    let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a file");
+    let write = |text: &str| std::fs::write(file.path(), text).expect("a write");
+    write(r#"{"dns_config":{"service_ttl":{"*":"3s"}}}"#);
+    let shape = Shape::Server { expect: 1, join: Vec::new() };
+    let mut agent = Agent::new("n1", free_address(), &shape, &[]).with_file(file.path());
+    agent.start();
+    agent.serving().await;
+    for registration in REGISTRATIONS {
+        agent.http().done("/v1/catalog/register", registration).await;
+    }
+    let ttl = |answer: &Asked| answer.message.answers.first().map(|record| record.ttl);
+    let name = "web.service.consul.";
+    assert_eq!(ttl(&asked(&agent, name, RecordType::A, Over::Udp).await), Some(3));
+    let outside = asked(&agent, "example.com.", RecordType::A, Over::Udp).await;
+    assert_eq!(outside.code(), "REFUSED");
+    write(
+        r#"{"dns_config":{"service_ttl":{"web":"9s"},"only_passing":true,"recursor_timeout":"100ms"},
+        "recursors":["127.0.0.1:1"]}"#,
+    );
+    agent.http().done("/v1/agent/reload", "").await;
+    assert_eq!(ttl(&asked(&agent, name, RecordType::A, Over::Udp).await), Some(9));
+    let tired = asked(&agent, "tired.service.consul.", RecordType::A, Over::Udp).await;
+    assert_eq!(tired.code(), NO_NAME);
+    let outside = asked(&agent, "example.com.", RecordType::A, Over::Udp).await;
+    assert_eq!(outside.code(), "SERVFAIL", "there is a recursor now, and it does not answer");
+}
+
+/// An answer that was asked for before shows every change at once: a check, a weight, an address,
+/// a node's metadata, an end.
+#[tokio::test]
+async fn answers_follow_the_catalog_at_once() {
+    let _turn = beside_others().await;
+    let agent = Agent::dev().await;
+    let http = agent.http();
+    let see = async || {
+        let answer = asked(&agent, "live.service.consul.", RecordType::SRV, Over::Tcp).await;
+        [answer.answers(), answer.additional()].concat()
+    };
+    let register = |node: &str, more: &str, service: &str| {
+        format!(
+            r#"{{"Node":"l1","Address":"{node}",{more}"Service":{{"Service":"live",{service}}}}}"#
+        )
+    };
+    let weights = r#""Port":2,"Weights":{"Passing":5,"Warning":1}"#;
+    let meta = r#""NodeMeta":{"k":"v"},"#;
+    let check = r#"{"Node":"l1","Address":"10.0.0.2","SkipNodeUpdate":true,
+        "Check":{"CheckID":"c","Name":"c","ServiceID":"live","Status":"critical"}}"#;
+    let (first, second) = ("SRV 1 1 1 l1.node.dc1.consul.", "SRV 1 1 2 l1.node.dc1.consul.");
+    let heavy = "SRV 1 5 2 l1.node.dc1.consul.";
+    let steps: &[(&str, String, &[&str])] = &[
+        ("an instance", register("10.0.0.1", "", r#""Port":1"#), &[first, "A 10.0.0.1"]),
+        ("its port", register("10.0.0.1", "", r#""Port":2"#), &[second, "A 10.0.0.1"]),
+        ("its weight", register("10.0.0.1", "", weights), &[heavy, "A 10.0.0.1"]),
+        ("its node's address", register("10.0.0.2", "", weights), &[heavy, "A 10.0.0.2"]),
+        (
+            "its node's metadata",
+            register("10.0.0.2", meta, weights),
+            &[heavy, "A 10.0.0.2", "TXT k=v"],
+        ),
+        ("a check that fails", check.to_owned(), &[]),
+    ];
+    for (what, registration, want) in steps {
+        http.done("/v1/catalog/register", registration).await;
+        for _ in 0..2 {
+            assert_eq!(see().await, *want, "{what}");
+        }
+    }
+    http.done("/v1/catalog/deregister", r#"{"Node":"l1","CheckID":"c"}"#).await;
+    assert_eq!(see().await.len(), 3, "the check is gone");
+    let other = register("10.0.0.2", "", r#""ID":"live","Port":2"#);
+    http.done("/v1/catalog/register", &other.replace(r#""Service":"live""#, r#""Service":"new""#))
+        .await;
+    assert_eq!(see().await, [""; 0], "it has another name");
+    http.done("/v1/catalog/register", &other).await;
+    assert_eq!(see().await.len(), 2, "it has its name again");
+    http.done("/v1/catalog/deregister", r#"{"Node":"l1"}"#).await;
+    assert_eq!(see().await, [""; 0], "the node is gone");
+    if !is_consul() {
+        let metrics = http.get("/v1/agent/metrics?format=prometheus").await.text();
+        assert!(metrics.contains(r#"portolan_dns_cache_total{outcome="hit"}"#), "{metrics}");
+    }
 }
