@@ -10,6 +10,8 @@ mod cluster;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod doors;

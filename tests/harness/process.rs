@@ -49,9 +49,13 @@ pub(crate) fn is_consul() -> bool {
 
 /// Says on stderr, so that nobody takes it for a pass, that a test could not run here.
 pub(crate) fn skip(test: &str, why: &str) {
-    let line = format!("SKIPPED: {test}: {why}\n");
-    // Past the test runner's capture, which would swallow it.
-    let shown = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    say(&format!("SKIPPED: {test}: {why}"));
+}
+
+/// Says something on stderr that shows even where the test passes: past the test runner's
+/// capture, which would swallow it.
+pub(crate) fn say(text: &str) {
+    let shown = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
     shown.expect("stderr takes a line");
 }
 
@@ -85,6 +89,7 @@ pub(crate) enum Shape {
 /// A child process that runs an agent. Dropping it kills the child.
 pub(crate) struct Agent {
     name: String,
+    program: PathBuf,
     address: Ipv4Addr,
     arguments: Vec<String>,
     folder: TempDir,
@@ -100,6 +105,15 @@ impl Agent {
     /// Starts a single node with extra fragments of configuration (HCL), and waits for it.
     pub(crate) async fn dev_with(fragments: &[&str]) -> Self {
         let mut agent = Self::new("n1", free_address(), &Shape::Dev, fragments);
+        agent.start();
+        agent.serving().await;
+        agent
+    }
+
+    /// As [`Agent::dev_with`], of another program with the same command line.
+    pub(crate) async fn dev_of(program: PathBuf, fragments: &[&str]) -> Self {
+        let mut agent = Self::new("n1", free_address(), &Shape::Dev, fragments);
+        agent.program = program;
         agent.start();
         agent.serving().await;
         agent
@@ -125,7 +139,7 @@ impl Agent {
         for fragment in fragments.iter().chain([&quiet]) {
             arguments.extend(["-hcl".to_owned(), (*fragment).to_owned()]);
         }
-        Self { name: name.into(), address: at, arguments, folder, child: None }
+        Self { name: name.into(), program: program(), address: at, arguments, folder, child: None }
     }
 
     /// Reads this configuration file as well. For an agent that does not run yet.
@@ -139,7 +153,7 @@ impl Agent {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.expect("the log can be opened");
-        let child = tokio::process::Command::new(program())
+        let child = tokio::process::Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
