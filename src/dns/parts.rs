@@ -11,7 +11,9 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::options::Options;
 use super::recurse::HEADER_BYTES;
-use super::reply::{Asker, Reach, Reply, Room, Transport, counted_most, head, told_again};
+use super::reply::{
+    ANSWER_BYTES_MIN, Asker, Reach, Reply, Room, Transport, counted_most, head, told_again,
+};
 use super::wire::{Names, POINTER_MAX, edns_bytes, header, name_bytes, tail};
 use crate::model::shuffle;
 
@@ -19,8 +21,6 @@ use crate::model::shuffle;
 const TYPE_AND_CLASS_BYTES: usize = 4;
 /// What an owner's list of addresses takes beside it: the smallest there is.
 const OWNED_BYTES: usize = 4 * size_of::<usize>();
-/// No answer is shorter: a pointer, type, class, TTL, length, and an address.
-const ANSWER_BYTES_MIN: usize = 16;
 
 /// The pieces of an answer.
 #[derive(Debug, Default)]

@@ -19,6 +19,8 @@ const UDP_BYTES_MAX: usize = 4096;
 const TCP_BYTES_MAX: usize = 65_535;
 /// Most answers over UDP to a plain asker, whatever the settings say. Source: Consul 1.8.7.
 const UDP_ANSWERS_MAX: usize = 8;
+/// No answer is shorter: an owner, type, class, TTL, length, and data.
+pub(super) const ANSWER_BYTES_MIN: usize = 12;
 /// Most targets of one reply whose own addresses are looked up.
 pub(super) const FOLLOWS_MAX: usize = 8;
 
@@ -169,6 +171,8 @@ pub(super) fn encode(asker: &Asker<'_>, mut reply: Reply, options: &Options) -> 
     if reply.counted && room.plain {
         message.answers.truncate(counted_most(options));
     }
+    // What surely does not fit is left out before anything is written to see what does.
+    message.answers.truncate(room.bytes / ANSWER_BYTES_MIN);
     let names = room.names(options);
     if message.answers.len() < all || !room.holds(&message, names) {
         cut(&mut message, room, names);
