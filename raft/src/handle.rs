@@ -234,6 +234,14 @@ impl Raft {
         (alone || fresh).then_some(metrics.current_term)
     }
 
+    /// On the leader: how long ago each other member answered it last, as far as it knows.
+    pub fn contacts(&self) -> BTreeMap<NodeId, Duration> {
+        let metrics = self.inner.core.metrics();
+        let metrics = metrics.borrow_watched();
+        let heard = metrics.heartbeat.iter().flatten();
+        heard.filter_map(|(node, at)| Some((*node, at.as_ref()?.elapsed()))).collect()
+    }
+
     /// How long ago this node heard from a leader, or as a leader from a majority; zero while
     /// it leads with one, `None` if it never did either.
     pub fn leader_contact(&self) -> Option<Duration> {

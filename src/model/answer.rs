@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::autopilot::Autopilot;
 use super::backup::Backup;
 use super::catalog::{Check, Instance, Node, NodeServices};
 use super::coordinate::NodeCoordinate;
 use super::ids::Index;
 use super::kv::KvEntry;
 use super::prepared::{Execution, PreparedQuery, Unresolved};
-use super::reply::{TxnError, TxnResult};
 use super::session::Session;
+use super::txn::{TxnError, TxnResult};
 
 /// The data of an answer; which kind stands at each [`super::Query`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Answer {
     Executed(Result<Box<Execution>, Unresolved>),
     /// Coordinates of nodes.
     Coordinates(Vec<Arc<NodeCoordinate>>),
+    /// Autopilot's settings, if a leader has stored any.
+    Autopilot(Option<Arc<Autopilot>>),
 }
 
 /// An answer with what every door says beside it.

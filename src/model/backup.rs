@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::autopilot::Autopilot;
 use super::catalog::{Check, Node, Service};
 use super::coordinate::NodeCoordinate;
 use super::kv::KvEntry;
@@ -25,6 +26,8 @@ pub struct Backup {
     pub prepared: Vec<PreparedQuery>,
     /// The coordinates of nodes.
     pub coordinates: Vec<NodeCoordinate>,
+    /// Autopilot's settings, once a leader has stored any.
+    pub autopilot: Option<Autopilot>,
 }
 
 /// What a record is taken to cost beside its texts: names of fields cost nothing, numbers little.
@@ -67,12 +70,15 @@ impl Backup {
             let size = one.node.len() + one.segment.len();
             cut.add(size, |part| part.coordinates.push(one.clone()));
         }
+        if let Some(autopilot) = &self.autopilot {
+            cut.add(0, |part| part.autopilot = Some(autopilot.clone()));
+        }
         cut.end()
     }
 
     /// Puts `part` behind what is here.
     pub fn append(&mut self, part: Self) {
-        let Self { kv, sessions, nodes, services, checks, prepared, coordinates } = part;
+        let Self { kv, sessions, nodes, services, checks, prepared, coordinates, autopilot } = part;
         self.kv.extend(kv);
         self.sessions.extend(sessions);
         self.nodes.extend(nodes);
@@ -80,6 +86,7 @@ impl Backup {
         self.checks.extend(checks);
         self.prepared.extend(prepared);
         self.coordinates.extend(coordinates);
+        self.autopilot = autopilot.or(self.autopilot.take());
     }
 }
 
@@ -137,6 +144,7 @@ mod tests {
         let mut whole = Backup::default();
         whole.kv.extend((0..100).map(|key| entry(key, key * 10)));
         whole.nodes.push(Node::default());
+        whole.autopilot = Some(Autopilot::default());
         let parts = whole.parts(4096);
         let mut again = Backup::default();
         for part in &parts {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::Index;
 
 /// A host. Source: Consul HTTP API, "Catalog".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// A UUID as text, or empty where whoever registered it gave none.
     pub id: String,
@@ -29,7 +29,7 @@ pub struct Node {
 }
 
 /// An address of a service for one purpose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServiceAddress {
     /// An IP address or a host name.
     pub address: String,
@@ -38,7 +38,7 @@ pub struct ServiceAddress {
 }
 
 /// How much traffic an instance takes, by health. Each 0 to 65,535; `passing` above 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Weights {
     /// While it passes.
     pub passing: u16,
@@ -62,7 +62,7 @@ pub struct ServiceKey {
 }
 
 /// One instance of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Service {
     /// The node that it runs on.
     pub node: String,
@@ -90,6 +90,9 @@ pub struct Service {
     pub proxy: String,
     /// Mesh settings as JSON text, kept as data; empty where there are none.
     pub connect: String,
+    /// The service that this instance lets the mesh in to: that of a proxy, or itself where it
+    /// speaks the mesh's protocol. Empty for all others.
+    pub lets_in_to: String,
     /// The index that created it.
     pub create: Index,
     /// The index that last changed it.
@@ -97,7 +100,7 @@ pub struct Service {
 }
 
 /// A check's verdict. Ordered from best to worst, so that the worst of several is their maximum.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CheckStatus {
     /// Fit.
     Passing,
@@ -133,7 +136,7 @@ impl CheckStatus {
 }
 
 /// What kind of check an agent runs; on the wire its lower-case name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CheckKind {
     /// Registered in the catalog only: nobody runs it.
     #[default]
@@ -146,10 +149,23 @@ pub enum CheckKind {
     Tcp,
     /// Set by maintenance mode.
     Maintenance,
+    /// A program of this host.
+    Script,
+    /// A program in a container.
+    Docker,
+    /// A datagram.
+    Udp,
+    /// A call of the gRPC health service.
+    Grpc,
+    /// A ping of HTTP/2.
+    H2ping,
+    /// Mirrors the checks of an instance or a node.
+    Alias,
 }
 
 /// How a check is run: the parts that the catalog shows again. Durations in milliseconds, 0 unset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Of a check that an agent runs, the catalog has only interval and time-out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckDefinition {
     /// The URL of an HTTP check.
     pub http: String,
@@ -174,7 +190,7 @@ pub struct CheckDefinition {
 }
 
 /// A check of a node or of one instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Check {
     /// The node.
     pub node: String,

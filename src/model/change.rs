@@ -31,6 +31,31 @@ pub enum Topic {
     Prepared,
     /// The coordinate of any node.
     Coordinates,
+    /// Autopilot's settings.
+    Autopilot,
     /// Everything was replaced by a restored snapshot: wakes every waiter.
     All,
+}
+
+impl Topic {
+    /// The kind of topic in one word, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Prefix(_) => "prefix",
+            Self::Service(_) => "service",
+            Self::ServiceCatalog(_) => "service_catalog",
+            Self::Services => "services",
+            Self::Nodes => "nodes",
+            Self::Node(_) => "node",
+            Self::NodeChecks(_) => "node_checks",
+            Self::ServiceChecks(_) => "service_checks",
+            Self::State(_) => "state",
+            Self::Sessions => "sessions",
+            Self::Autopilot => "autopilot",
+            Self::Prepared => "prepared",
+            Self::Coordinates => "coordinates",
+            Self::All => "all",
+        }
+    }
 }

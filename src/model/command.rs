@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::autopilot::Autopilot;
 use super::backup::Backup;
 use super::catalog::{Check, CheckStatus, Node, Service};
 use super::coordinate::NodeCoordinate;
 use super::ids::{ClusterTime, Index, SessionId};
 use super::prepared::{PreparedId, PreparedQuery};
 use super::session::SessionSpec;
+use super::txn::TxnOp;
 
 /// A write, as a door words it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +20,7 @@ pub enum Command {
     /// One operation on a key. `Reply::Flag` says whether it took effect.
     Kv(KvOp),
     /// Operations that take effect together or not at all.
-    Txn(Vec<KvOp>),
+    Txn(Vec<TxnOp>),
     /// `Reply::Session`, or a refusal.
     SessionCreate(SessionSpec),
     /// `Reply::Done`, also for a session that is not there.
@@ -68,6 +70,14 @@ pub enum Command {
     /// Where nodes lie now; at most [`crate::limits::COORDINATES_A_COMMAND_MAX`]. One of a node
     /// that is not registered is passed over.
     CoordinateUpdate(Vec<NodeCoordinate>),
+    /// Autopilot's settings; their `create` and `modify` are not read. With `index` only if the
+    /// stored ones still have this one, 0: if there are none. `Reply::Flag`.
+    Autopilot {
+        /// The settings.
+        settings: Box<Autopilot>,
+        /// The index that the caller saw.
+        index: Option<Index>,
+    },
 }
 
 /// One operation on a key: a write, a read or a guard.
@@ -138,8 +148,8 @@ pub enum KvWrite {
     },
     /// Transaction only: refused unless this session holds the key.
     CheckSession {
-        /// The session.
-        session: SessionId,
+        /// The session as the caller spelled it; empty: nobody holds the key.
+        session: String,
     },
     /// Transaction only: refused when the key exists.
     CheckNotExists,

@@ -3,11 +3,13 @@
 //! *Never*: I/O, a clock, tokio, or the spelling of any protocol; doors convert, once.
 
 mod answer;
+mod autopilot;
 mod backup;
 mod catalog;
 mod change;
 mod command;
 mod coordinate;
+mod event;
 mod ids;
 mod kv;
 mod member;
@@ -17,8 +19,10 @@ mod query;
 mod reply;
 mod session;
 mod template;
+mod txn;
 
 pub use answer::{Answer, Read};
+pub use autopilot::{Autopilot, ServerHealth};
 pub use backup::Backup;
 pub use catalog::{
     Check, CheckDefinition, CheckKind, CheckStatus, Instance, Node, NodeServices, Service,
@@ -29,6 +33,7 @@ pub use command::{
     CheckUpdate, Command, Deregistration, Envelope, KvOp, KvWrite, Registration, Renewal,
 };
 pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, Real};
+pub use event::Event;
 pub use ids::{ClusterTime, Index, SessionId};
 pub use kv::KvEntry;
 pub use member::{Member, MemberStatus, Server, host_port};
@@ -38,6 +43,7 @@ pub use prepared::{
     TemplateKind, Unresolved,
 };
 pub use query::{Consistency, Query, ReadOptions};
-pub use reply::{Refusal, Reply, TxnError, TxnResult, Unavailable, Written};
+pub use reply::{Refusal, Reply, Unavailable, Written};
 pub use session::{Behavior, Session, SessionSpec};
 pub use template::Template;
+pub use txn::{RecordKey, RecordVerb, TxnError, TxnOp, TxnResult};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::KvOp;
 use super::ids::{Index, SessionId};
 use super::prepared::PreparedId;
+use super::txn::TxnOp;
 
 /// A read. The answer's kind is named at each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,8 +48,11 @@ pub enum Query {
     NodesByAddress(String),
     /// Instances that have this address of their own: `Answer::Instances`. Does not block.
     InstancesByAddress(String),
+    /// The instances that let the mesh in to a service: its proxies, and its own where they speak
+    /// the mesh's protocol; with checks: `Answer::Instances`. Costs a walk over all instances.
+    ConnectService(String),
     /// A transaction that only reads: `Answer::Txn`. Does not block.
-    Txn(Vec<KvOp>),
+    Txn(Vec<TxnOp>),
     /// Everything, for a backup: `Answer::Backup`. Does not block.
     Backup,
     /// One prepared query: `Answer::Prepared` of none or one.
@@ -72,6 +75,8 @@ pub enum Query {
     NodeCoordinates(String),
     /// The coordinates of these nodes, to sort by: `Answer::Coordinates`. Does not block.
     CoordinatesOf(Vec<String>),
+    /// Autopilot's settings: `Answer::Autopilot`. Does not block.
+    Autopilot,
 }
 
 /// How fresh a read must be.

@@ -1,12 +1,10 @@
 //! What comes back from a write: a reply, a refusal inside it, or word that it is unavailable.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Index, SessionId};
-use super::kv::KvEntry;
 use super::prepared::PreparedId;
+use super::txn::{RecordKey, TxnError, TxnResult};
 
 /// What the state said to a command; the same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,24 +30,6 @@ pub struct Written {
     pub index: Index,
 }
 
-/// What one operation of a transaction brought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxnResult {
-    /// The entry; a write's comes without its value.
-    pub entry: Arc<KvEntry>,
-    /// Whether it was read, so that its value belongs in the answer.
-    pub with_value: bool,
-}
-
-/// Why an operation of a transaction failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxnError {
-    /// Its place in the transaction, from 0.
-    pub op: usize,
-    /// Why.
-    pub what: Refusal,
-}
-
 /// Why the state says no. Not an error: every replica says the same. Doors choose the words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
@@ -67,10 +47,14 @@ pub enum Refusal {
     NodeAddressMissing,
     /// Another living node, of this id, has the name.
     NodeNameReserved {
-        /// The name.
+        /// The name, as it was asked for.
         name: String,
+        /// Who asked for it.
+        id: String,
         /// The id of the node that has it.
         holder: String,
+        /// That node's name and address, for people.
+        holder_shown: String,
     },
     /// A check names a service that its node does not have.
     CheckServiceMissing {
@@ -83,6 +67,10 @@ pub enum Refusal {
     NodeMissing(String),
     /// Transaction: the key is not there.
     KeyMissing(String),
+    /// Transaction: an index guard is on a key that is not there.
+    IndexGuardMissing(String),
+    /// Transaction: a session guard is on a key that is not there.
+    SessionGuardMissing(String),
     /// Transaction: the key is there.
     KeyExists(String),
     /// Transaction: set, the key has another index.
@@ -110,9 +98,26 @@ pub enum Refusal {
         key: String,
         /// Who holds it.
         current: Option<SessionId>,
-        /// What the guard names.
-        wanted: SessionId,
+        /// What the guard names, as the caller spelled it.
+        wanted: String,
     },
+    /// Transaction: what is read is not there.
+    RecordMissing(RecordKey),
+    /// Transaction: set, the record has another index.
+    RecordSetStale(RecordKey),
+    /// Transaction: delete, the record has another index or is not there.
+    RecordDeleteStale(RecordKey),
+    /// Transaction: an instance or a check names a node that is not registered.
+    NodeUnregistered(String),
+    /// Transaction: a check names an instance that its node does not have.
+    ServiceUnregistered {
+        /// The instance's id.
+        service: String,
+        /// The node.
+        node: String,
+    },
+    /// Transaction: the operation fails whatever the state is, with this text.
+    Nonsense(String),
     /// The command was made by a newer version and cannot be read here.
     UnknownCommand,
     /// There is no prepared query of this id.

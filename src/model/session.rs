@@ -23,7 +23,7 @@ pub struct SessionSpec {
     pub name: String,
     /// The node that it belongs to; it must be registered.
     pub node: String,
-    /// In milliseconds, at most [`crate::limits::LOCK_DELAY_MAX`]; how long its keys cannot be
+    /// In milliseconds, of which [`crate::limits::LOCK_DELAY_MAX`] counts; how long its keys cannot be
     /// acquired after an end that was not a release.
     pub lock_delay_ms: u64,
     /// What its end does to its keys.

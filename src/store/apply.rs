@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::step::Step;
-use super::{backup, catalog, checks, coordinates, kv, prepared, sessions};
+use super::{autopilot, backup, catalog, checks, coordinates, kv, prepared, sessions, txn};
 use crate::codec;
 use crate::model::{Command, Envelope, Index, Refusal, Reply, Written};
 
@@ -25,7 +25,7 @@ fn dispatch(step: &mut Step<'_>, command: Command) -> Reply {
     match command {
         Command::Tick => Reply::Done,
         Command::Kv(op) => kv::apply(step, &op),
-        Command::Txn(ops) => kv::apply_txn(step, &ops),
+        Command::Txn(ops) => txn::apply(step, ops),
         Command::SessionCreate(spec) => sessions::create(step, &spec),
         Command::SessionDestroy(id) => {
             sessions::end(step, id);
@@ -50,6 +50,7 @@ fn dispatch(step: &mut Step<'_>, command: Command) -> Reply {
         }
         Command::Restore(backup) => backup::restore(step, *backup),
         Command::RestorePart { id, part, records } => backup::stage(step, id, part, *records),
+        Command::Autopilot { settings, index } => autopilot::set(step, *settings, index),
         Command::RestoreParts { id, parts } => backup::restore_staged(step, id, parts),
         Command::PreparedCreate(query) => prepared::create(step, *query),
         Command::PreparedUpdate(query) => prepared::update(step, *query),

@@ -7,8 +7,8 @@ use super::sessions;
 use super::step::Step;
 use super::tables::{Catalog, Counters, Last, NodeLast, Part, Row, ServiceLast, Tables, fold};
 use crate::model::{
-    Backup, Check, CheckStatus, Index, KvEntry, Node, NodeCoordinate, PreparedQuery, Reply,
-    Service, Session, Topic,
+    Autopilot, Backup, Check, CheckStatus, Index, KvEntry, Node, NodeCoordinate, PreparedQuery,
+    Reply, Service, Session, Topic,
 };
 
 /// Highest index that is taken from a backup: one above it is a broken record, not a history.
@@ -25,6 +25,7 @@ pub(crate) struct Gathered {
     checks: Vec<Arc<Check>>,
     prepared: Vec<Arc<PreparedQuery>>,
     coordinates: Vec<Arc<NodeCoordinate>>,
+    autopilot: Option<Arc<Autopilot>>,
 }
 
 /// All records, each table in its order.
@@ -38,6 +39,7 @@ pub(crate) fn gather(tables: &Tables) -> Gathered {
         checks: nodes.clone().flat_map(|it| it.checks.values()).map(Arc::clone).collect(),
         prepared: tables.prepared.all().map(Arc::clone).collect(),
         coordinates: nodes.flat_map(|it| it.coordinates.values()).map(Arc::clone).collect(),
+        autopilot: tables.autopilot.clone(),
     }
 }
 
@@ -52,6 +54,7 @@ impl Gathered {
             checks: copies(self.checks),
             prepared: copies(self.prepared),
             coordinates: copies(self.coordinates),
+            autopilot: self.autopilot.map(Arc::unwrap_or_clone),
         }
     }
 }
@@ -86,6 +89,10 @@ pub(crate) fn restore(step: &mut Step<'_>, backup: Backup) -> Reply {
     for entry in backup.kv {
         put_key(step, entry);
     }
+    step.tables.autopilot = backup.autopilot.map(|mut settings| {
+        clamp(&mut settings.create, &mut settings.modify);
+        Arc::new(settings)
+    });
     step.journal.wiped = true;
     step.journal.rows = step.tables.rows().into_iter().collect();
     step.touch(Topic::All);
@@ -102,17 +109,16 @@ pub(crate) fn stage(step: &mut Step<'_>, id: u64, part: u32, records: Backup) ->
     if !same || step.tables.staged.len() != staged {
         return Reply::Flag(false);
     }
-    step.tables.staged.push(Arc::new(Part { id, records }));
     step.dirty(Row::Staged(part));
+    step.tables.staged.push(Arc::new(Part { id, records }));
     Reply::Flag(true)
 }
 
 fn drop_staged(step: &mut Step<'_>) -> Vec<Arc<Part>> {
-    let staged = std::mem::take(&mut step.tables.staged);
-    for place in (0..).take(staged.len()) {
+    for place in (0..).take(step.tables.staged.len()) {
         step.dirty(Row::Staged(place));
     }
-    staged
+    std::mem::take(&mut step.tables.staged)
 }
 
 /// Replaces everything by the parts that were set aside, if these are all of them.
@@ -123,8 +129,7 @@ pub(crate) fn restore_staged(step: &mut Step<'_>, id: u64, parts: u32) -> Reply 
     }
     let mut all = Backup::default();
     for part in drop_staged(step) {
-        let records = Arc::unwrap_or_clone(part).records;
-        all.append(records);
+        all.append(Arc::unwrap_or_clone(part).records);
     }
     restore(step, all);
     Reply::Flag(true)
@@ -137,7 +142,14 @@ fn highest(backup: &Backup) -> Index {
     let services = backup.services.iter().map(|it| it.create.max(it.modify));
     let checks = backup.checks.iter().map(|it| it.create.max(it.modify));
     let prepared = backup.prepared.iter().map(|it| it.create.max(it.modify));
-    let all = kv.chain(sessions).chain(nodes).chain(services).chain(checks).chain(prepared);
+    let settings = backup.autopilot.iter().map(|it| it.create.max(it.modify));
+    let all = kv
+        .chain(sessions)
+        .chain(nodes)
+        .chain(services)
+        .chain(checks)
+        .chain(prepared)
+        .chain(settings);
     all.map(|index| index.min(INDEX_MAX)).max().unwrap_or_default()
 }
 

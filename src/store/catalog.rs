@@ -10,7 +10,7 @@ use super::sessions;
 use super::step::Step;
 use super::tables::{Row, Tables, fold};
 use crate::model::{
-    CheckStatus, Deregistration, Index, Node, Refusal, Registration, Reply, Service, Topic,
+    Check, CheckStatus, Deregistration, Index, Node, Refusal, Registration, Reply, Service, Topic,
 };
 
 /// The check by which the cluster says whether a node's agent lives. Source: Consul, "Checks".
@@ -30,14 +30,19 @@ pub(crate) fn register(step: &mut Step<'_>, registration: Registration) -> Reply
     if let Some(service) = registration.service {
         put_service(step, &node, service);
     }
-    for mut check in registration.checks {
-        check.node.clone_from(&node.name);
-        let service = step.tables.catalog.instance(&name, &check.service_id);
-        check.service_name = service.map(|it| it.name.clone()).unwrap_or_default();
-        check.service_tags = service.map(|it| it.tags.clone()).unwrap_or_default();
-        checks::put(step, check);
+    for check in registration.checks {
+        put_check(step, &node, check);
     }
     Reply::Done
+}
+
+/// Stores a check of a node that is there, with the name and the tags of its instance.
+pub(crate) fn put_check(step: &mut Step<'_>, node: &Node, mut check: Check) {
+    check.node.clone_from(&node.name);
+    let service = step.tables.catalog.instance(&fold(&node.name), &check.service_id);
+    check.service_name = service.map(|it| it.name.clone()).unwrap_or_default();
+    check.service_tags = service.map(|it| it.tags.clone()).unwrap_or_default();
+    checks::put(step, check);
 }
 
 fn refusal(tables: &Tables, registration: &Registration) -> Option<Refusal> {
@@ -69,7 +74,7 @@ fn refusal(tables: &Tables, registration: &Registration) -> Option<Refusal> {
 }
 
 /// Whether another living node has the name. A node that never had an agent holds it loosely.
-fn reserved(tables: &Tables, node: &Node) -> Option<Refusal> {
+pub(crate) fn reserved(tables: &Tables, node: &Node) -> Option<Refusal> {
     let name = fold(&node.name);
     let holder = tables.catalog.node(&name)?;
     if node.id.is_empty() || fold(&holder.node.id) == fold(&node.id) {
@@ -83,12 +88,17 @@ fn reserved(tables: &Tables, node: &Node) -> Option<Refusal> {
     if agent.status == CheckStatus::Critical {
         return None;
     }
-    let (name, holder) = (holder.node.name.clone(), holder.node.id.clone());
-    Some(Refusal::NodeNameReserved { name, holder })
+    let holder = &holder.node;
+    Some(Refusal::NodeNameReserved {
+        name: node.name.clone(),
+        id: node.id.clone(),
+        holder: holder.id.clone(),
+        holder_shown: format!("{} ({})", holder.name, holder.address),
+    })
 }
 
 /// Stores a node. A new name under a known id takes the old node away with all that is on it.
-fn put_node(step: &mut Step<'_>, mut node: Node) {
+pub(crate) fn put_node(step: &mut Step<'_>, mut node: Node) {
     let name = fold(&node.name);
     node.create = step.index;
     if let Some(old) = step.tables.catalog.node_of_id(&node.id).map(str::to_owned)
@@ -108,6 +118,7 @@ fn put_node(step: &mut Step<'_>, mut node: Node) {
         if **before == node {
             return;
         }
+        step.dirty(Row::Node(name.clone()));
         step.touch_node(before);
         if fold(&before.id) != fold(&node.id) {
             // Whoever asks by the old id finds nothing any more.
@@ -116,13 +127,14 @@ fn put_node(step: &mut Step<'_>, mut node: Node) {
     }
     node.modify = step.index;
     let node = Arc::new(node);
+    step.dirty(Row::Node(name.clone()));
+    step.dirty(Row::NodeLast(name.clone()));
     step.tables.catalog.insert_node(Arc::clone(&node));
     if before.is_none() {
         let last = step.tables.catalog.node_last(&name).expect("the node was just stored");
         last.checks = step.index;
     }
     step.tables.counters.last.nodes = step.index;
-    step.dirty(Row::Node(name.clone()));
     step.touch(Topic::Nodes);
     step.touch_node(&node);
     for service in step.services_on(&name) {
@@ -130,7 +142,7 @@ fn put_node(step: &mut Step<'_>, mut node: Node) {
     }
 }
 
-fn put_service(step: &mut Step<'_>, node: &Node, mut service: Service) {
+pub(crate) fn put_service(step: &mut Step<'_>, node: &Node, mut service: Service) {
     let on = fold(&node.name);
     service.node.clone_from(&node.name);
     service.create = step.index;
@@ -145,13 +157,17 @@ fn put_service(step: &mut Step<'_>, node: &Node, mut service: Service) {
     service.modify = step.index;
     let service = Arc::new(service);
     let name = fold(&service.name);
+    step.dirty(Row::Service(on, service.id.clone()));
+    step.dirty(Row::ServiceLast(name.clone()));
+    if let Some(before) = &before {
+        step.dirty(Row::ServiceLast(fold(&before.name)));
+    }
     let kept = step.tables.catalog.insert_service(Arc::clone(&service));
     assert!(kept, "an instance is stored on a node that is there");
     let last = step.tables.catalog.service_last(&name).expect("the service was just stored");
     if last.catalog == Index(0) {
         last.checks = step.index;
     }
-    step.dirty(Row::Service(on, service.id.clone()));
     step.touch_service(&name);
     if let Some(before) = before.filter(|before| fold(&before.name) != name) {
         step.touch_service(&fold(&before.name));
@@ -176,24 +192,24 @@ pub(crate) fn deregister(step: &mut Step<'_>, what: &Deregistration) {
     }
 }
 
-fn remove_service(step: &mut Step<'_>, node: &str, id: &str) {
+pub(crate) fn remove_service(step: &mut Step<'_>, node: &str, id: &str) {
     let Some(record) = step.tables.catalog.node(node) else { return };
-    if !record.services.contains_key(id) {
-        return;
-    }
+    let Some(service) = record.services.get(id) else { return };
+    let name = fold(&service.name);
     let on = Arc::clone(&record.node);
     let bound: Vec<String> = record.checks_of(id).map(|check| check.id.clone()).collect();
     for check in bound {
         checks::remove(step, node, &check);
     }
-    let service = step.tables.catalog.remove_service(node, id);
-    let service = service.expect("the instance was seen before its checks went");
     step.dirty(Row::Service(node.to_owned(), id.to_owned()));
-    step.touch_service(&fold(&service.name));
+    step.dirty(Row::ServiceLast(name.clone()));
+    let service = step.tables.catalog.remove_service(node, id);
+    assert!(service.is_some(), "the instance was seen before its checks went");
+    step.touch_service(&name);
     touch_services(step, &on);
 }
 
-fn remove_node(step: &mut Step<'_>, name: &str) {
+pub(crate) fn remove_node(step: &mut Step<'_>, name: &str) {
     let Some(record) = step.tables.catalog.node(name) else { return };
     let node = Arc::clone(&record.node);
     let services: Vec<String> = record.services.keys().cloned().collect();
@@ -210,11 +226,10 @@ fn remove_node(step: &mut Step<'_>, name: &str) {
         coordinates::touch(step, name, &segment);
     }
     step.touch_node(&node);
+    step.dirty(Row::Node(name.to_owned()));
     step.tables.catalog.remove_node(name);
     step.tables.counters.last.nodes = step.index;
     step.tables.counters.last.node_extinction = step.index;
-    step.dirty(Row::Node(name.to_owned()));
-    step.dirty(Row::NodeLast(name.to_owned()));
     step.touch(Topic::Nodes);
     step.touch(Topic::NodeChecks(name.to_owned()));
 }

@@ -72,8 +72,11 @@ pub(crate) fn follow_service(step: &mut Step<'_>, service: &Service) {
 
 /// Removes a check, and ends the sessions that are bound to it.
 pub(crate) fn remove(step: &mut Step<'_>, node: &str, id: &str) {
-    let Some(check) = step.tables.catalog.remove_check(node, id) else { return };
+    if step.tables.catalog.check(node, id).is_none() {
+        return;
+    }
     step.dirty(Row::Check(node.to_owned(), id.to_owned()));
+    let check = step.tables.catalog.remove_check(node, id).expect("the check was just seen");
     step.touch_check(&check);
     sessions::end_of_check(step, node, id);
 }

@@ -16,14 +16,13 @@ pub(crate) fn update(step: &mut Step<'_>, updates: Vec<NodeCoordinate>) {
         if record.coordinates.get(&update.segment).is_some_and(|known| **known == update) {
             continue;
         }
-        let segment = update.segment.clone();
+        touch(step, &name, &update.segment);
         let kept = step.tables.catalog.insert_coordinate(Arc::new(update));
         assert!(kept, "a coordinate is stored on a node that is there");
-        touch(step, &name, &segment);
     }
 }
 
-/// Notes that a coordinate came, changed or went; the node's name in lower case.
+/// Notes that a coordinate comes, changes or goes, before it does; the node's name in lower case.
 pub(crate) fn touch(step: &mut Step<'_>, node: &str, segment: &str) {
     step.tables.counters.last.coordinates = step.index;
     step.dirty(Row::Coordinate(node.to_owned(), segment.to_owned()));

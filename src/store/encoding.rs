@@ -28,6 +28,7 @@ const SPACE_CONSUL_CATALOG: u8 = 5;
 const SPACE_SESSIONS: u8 = 6;
 const SPACE_STAGED: u8 = 7;
 const SPACE_PREPARED: u8 = 8;
+const SPACE_OPERATOR: u8 = 12;
 
 const KV_ENTRY: [u8; 2] = [SPACE_CONSUL_KV, 0];
 const KV_TOMBSTONE: [u8; 2] = [SPACE_CONSUL_KV, 1];
@@ -41,6 +42,7 @@ const COORDINATE: [u8; 2] = [SPACE_CONSUL_CATALOG, 5];
 const SESSION: [u8; 2] = [SPACE_SESSIONS, 0];
 const STAGED: [u8; 2] = [SPACE_STAGED, 0];
 const PREPARED: [u8; 2] = [SPACE_PREPARED, 0];
+const AUTOPILOT: [u8; 2] = [SPACE_OPERATOR, 0];
 
 /// The bytes of a row's name.
 pub(crate) fn name(row: &Row) -> Vec<u8> {
@@ -54,6 +56,7 @@ pub(crate) fn name(row: &Row) -> Vec<u8> {
         Row::NodeLast(node) => join(NODE_LAST, &[node]),
         Row::ServiceLast(name) => join(SERVICE_LAST, &[name]),
         Row::Session(id) => [SESSION.as_slice(), id.0.as_bytes()].concat(),
+        Row::Autopilot => AUTOPILOT.to_vec(),
         Row::Staged(place) => [STAGED.as_slice(), &place.to_be_bytes()].concat(),
         Row::Prepared(id) => [PREPARED.as_slice(), id.0.as_bytes()].concat(),
         Row::Coordinate(node, segment) => join(COORDINATE, &[node, segment]),
@@ -88,6 +91,7 @@ pub(crate) fn value(record: &Record) -> Vec<u8> {
         Record::Staged(part) => codec::encode(&**part),
         Record::Prepared(query) => codec::encode(&**query),
         Record::Coordinate(one) => codec::encode(&**one),
+        Record::Autopilot(found) => codec::encode(&**found),
     }
 }
 
@@ -97,7 +101,9 @@ pub(crate) fn weight(record: &Record) -> usize {
     match record {
         Record::Kv(entry) => entry.key.len() + entry.value.len() + SMALL,
         Record::Check(check) => check.output.len() + check.notes.len() + 4 * SMALL,
-        Record::Node(_) | Record::Service(_) | Record::Session(_) => 8 * SMALL,
+        Record::Node(_) | Record::Service(_) | Record::Session(_) | Record::Autopilot(_) => {
+            8 * SMALL
+        }
         Record::Tombstone(_)
         | Record::LockDelay(_)
         | Record::NodeLast(_)
@@ -160,6 +166,7 @@ pub(crate) fn read(name: &[u8], bytes: &[u8]) -> Result<(Row, Record), Fault> {
             })?;
             (Row::Staged(place), Record::Staged(parse(name, bytes)?))
         }
+        AUTOPILOT if rest.is_empty() => (Row::Autopilot, Record::Autopilot(parse(name, bytes)?)),
         _ => return Err(wrong()),
     })
 }

@@ -131,6 +131,8 @@ fn indexes(tables: &Tables) {
     let prepared = tables.prepared.all().map(|query| query.modify).max();
     assert!(prepared.unwrap_or_default() <= last.prepared, "prepared queries within their table");
     assert!(tops.iter().all(|top| *top <= index), "no table has an index to come");
+    let settings = tables.autopilot.as_ref();
+    assert!(settings.is_none_or(|it| it.create <= it.modify && it.modify <= index), "settings too");
     assert!(tables.kv.entries().all(|entry| entry.modify <= last.kv), "keys within their table");
     assert!(tables.sessions.all().all(|it| it.modify <= last.sessions), "sessions likewise");
     for (name, record) in tables.catalog.nodes() {

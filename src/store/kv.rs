@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overlay::Overlay;
 use super::step::Step;
-use super::tables::Tables;
-use super::txn::Overlay;
-use crate::model::{Index, KvEntry, KvOp, KvWrite, Refusal, Reply, SessionId, TxnError, TxnResult};
+use crate::model::{Index, KvEntry, KvOp, KvWrite, Refusal, Reply, SessionId, TxnResult};
 
 /// One operation on its own: whether it took effect.
 pub(crate) fn apply(step: &mut Step<'_>, op: &KvOp) -> Reply {
@@ -27,36 +26,8 @@ pub(crate) fn apply(step: &mut Step<'_>, op: &KvOp) -> Reply {
     }
 }
 
-/// Several operations together: all results, or all that stood against them.
-pub(crate) fn apply_txn(step: &mut Step<'_>, ops: &[KvOp]) -> Reply {
-    let mut overlay = Overlay::new(step.tables, step.index);
-    let outcome = run_all(&mut overlay, ops);
-    let pending = overlay.into_pending();
-    if outcome.is_ok() {
-        pending.commit(step);
-    }
-    Reply::Txn(outcome)
-}
-
-/// Operations that only read, answered from the tables.
-pub(crate) fn read_txn(tables: &Tables, ops: &[KvOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
-    let index = tables.counters.index;
-    run_all(&mut Overlay::new(tables, index), ops)
-}
-
-fn run_all(overlay: &mut Overlay<'_>, ops: &[KvOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
-    let mut results = Vec::new();
-    let mut errors = Vec::new();
-    for (place, op) in ops.iter().enumerate() {
-        match run(overlay, op) {
-            Ok(brought) => results.extend(brought),
-            Err(what) => errors.push(TxnError { op: place, what }),
-        }
-    }
-    if errors.is_empty() { Ok(results) } else { Err(errors) }
-}
-
-fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
+/// Runs one operation over the writes so far.
+pub(crate) fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
     let key = op.key.as_str();
     match &op.verb {
         KvWrite::Set { value, flags } => Ok(write(put(overlay, key, value, *flags))),
@@ -100,7 +71,7 @@ fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> 
 }
 
 fn read(overlay: &Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
-    let seen = |entry| TxnResult { entry, with_value: true };
+    let seen = |entry| TxnResult::Kv { entry, with_value: true };
     if op.verb == KvWrite::GetTree {
         return Ok(overlay.under(&op.key).into_iter().map(seen).collect());
     }
@@ -117,13 +88,20 @@ fn guard(overlay: &Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>, Refusal> {
     if op.verb == KvWrite::CheckNotExists {
         return if found.is_some() { Err(Refusal::KeyExists(key)) } else { Ok(Vec::new()) };
     }
-    let Some(entry) = found else { return Err(Refusal::KeyMissing(key)) };
-    match op.verb {
-        KvWrite::CheckIndex { index: wanted } if entry.modify != wanted => {
-            Err(Refusal::IndexDiffers { key, current: entry.modify, wanted })
+    let Some(entry) = found else {
+        return Err(match op.verb {
+            KvWrite::CheckIndex { .. } => Refusal::IndexGuardMissing(key),
+            _ => Refusal::SessionGuardMissing(key),
+        });
+    };
+    let holder = || entry.session.as_ref().map(SessionId::to_string).unwrap_or_default();
+    match &op.verb {
+        KvWrite::CheckIndex { index: wanted } if entry.modify != *wanted => {
+            Err(Refusal::IndexDiffers { key, current: entry.modify, wanted: *wanted })
         }
-        KvWrite::CheckSession { session: wanted } if entry.session != Some(wanted) => {
-            Err(Refusal::SessionDiffers { key, current: entry.session, wanted })
+        KvWrite::CheckSession { session: wanted } if holder() != *wanted => {
+            let (current, wanted) = (entry.session, wanted.clone());
+            Err(Refusal::SessionDiffers { key, current, wanted })
         }
         _ => Ok(write(Arc::clone(entry))),
     }
@@ -193,7 +171,7 @@ fn index_of(overlay: &Overlay<'_>, key: &str) -> Index {
 }
 
 fn write(entry: Arc<KvEntry>) -> Vec<TxnResult> {
-    vec![TxnResult { entry, with_value: false }]
+    vec![TxnResult::Kv { entry, with_value: false }]
 }
 
 /// Forgets deletions up to an index; the newest of them stays known as a number.
@@ -206,9 +184,9 @@ pub(crate) fn reap(step: &mut Step<'_>, index: Index) {
         .map(|(tombstone, key)| (tombstone.index, key.to_owned()))
         .collect();
     for (deleted, key) in due {
+        step.dirty(super::tables::Row::Tombstone(key.clone()));
         step.tables.kv.unbury(&key);
         let last = &mut step.tables.counters.last;
         last.reaped = last.reaped.max(deleted);
-        step.dirty(super::tables::Row::Tombstone(key));
     }
 }

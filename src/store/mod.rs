@@ -8,6 +8,7 @@
 //! since the Raft log already holds what a crash takes from it.
 
 mod apply;
+mod autopilot;
 mod backup;
 mod catalog;
 mod checks;
@@ -19,12 +20,15 @@ mod fault;
 mod folder;
 mod kv;
 mod machine;
+mod overlay;
 mod persist;
 mod prepared;
+mod records;
 mod sessions;
 mod step;
 mod tables;
 mod txn;
+mod undo;
 mod view;
 
 #[cfg(test)]

@@ -36,9 +36,8 @@ fn put(step: &mut Step<'_>, mut query: PreparedQuery, before: Option<&PreparedQu
         return Reply::Done;
     }
     query.modify = step.index;
-    let id = query.id;
+    touch(step, query.id);
     step.tables.prepared.insert(Arc::new(query));
-    touch(step, id);
     Reply::Done
 }
 
@@ -62,21 +61,23 @@ fn refusal(tables: &Tables, query: &PreparedQuery) -> Option<Refusal> {
 
 /// Removes a query.
 pub(crate) fn delete(step: &mut Step<'_>, id: PreparedId) -> Reply {
-    if step.tables.prepared.remove(id).is_none() {
+    if step.tables.prepared.get(id).is_none() {
         return Reply::Refused(Refusal::PreparedMissing(id));
     }
     touch(step, id);
+    step.tables.prepared.remove(id);
     Reply::Done
 }
 
 /// Removes the queries of a session that ends.
 pub(crate) fn end_of_session(step: &mut Step<'_>, session: SessionId) {
     for id in step.tables.prepared.of_session(session) {
-        step.tables.prepared.remove(id);
         touch(step, id);
+        step.tables.prepared.remove(id);
     }
 }
 
+/// Notes that a query comes, changes or goes.
 fn touch(step: &mut Step<'_>, id: PreparedId) {
     step.tables.counters.last.prepared = step.index;
     step.dirty(Row::Prepared(id));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::prepared;
 use super::step::Step;
 use super::tables::{Row, Tables, fold};
-use crate::limits::SESSION_TTL_FACTOR;
+use crate::limits::{LOCK_DELAY_MAX, SESSION_TTL_FACTOR};
 use crate::model::{
     Behavior, CheckStatus, ClusterTime, KvEntry, Refusal, Renewal, Reply, Session, SessionId,
     SessionSpec, Topic,
@@ -61,8 +61,8 @@ pub(crate) fn renew(step: &mut Step<'_>, renewal: &Renewal) {
     let mut session = Session::clone(session);
     session.deadline = session.deadline.max(deadline(&session, renewal.at));
     session.sequence += 1;
-    step.tables.sessions.insert(Arc::new(session));
     step.dirty(Row::Session(renewal.id));
+    step.tables.sessions.insert(Arc::new(session));
 }
 
 /// Ends a session whose deadline is past, unless it was renewed since it was looked at.
@@ -77,9 +77,13 @@ pub(crate) fn expire(step: &mut Step<'_>, id: SessionId, sequence: u64) {
 /// Ends a session: its keys are released or deleted, their locks rest, and its prepared queries
 /// go.
 pub(crate) fn end(step: &mut Step<'_>, id: SessionId) {
-    let Some(session) = step.tables.sessions.remove(id) else { return };
+    if step.tables.sessions.get(id).is_none() {
+        return;
+    }
     step.touch_session(Row::Session(id));
-    let until = step.clock().after(Duration::from_millis(session.spec.lock_delay_ms));
+    let session = step.tables.sessions.remove(id).expect("the session was just seen");
+    let delay = Duration::from_millis(session.spec.lock_delay_ms).min(LOCK_DELAY_MAX);
+    let until = step.clock().after(delay);
     for key in step.tables.kv.held_by(id) {
         match session.spec.behavior {
             Behavior::Release => release(step, &key),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::tables::{Row, Tables, Tombstone, fold};
+use super::undo::Undo;
 use crate::model::{Check, CheckStatus, ClusterTime, Index, KvEntry, Node, Session, Topic};
 
 /// What a batch of commands touched.
@@ -30,17 +31,19 @@ pub(crate) struct Step<'a> {
     /// The index that the command has if it changes anything visible.
     pub(crate) index: Index,
     moved: bool,
+    undo: Option<Undo>,
 }
 
 impl<'a> Step<'a> {
     /// Begins a command.
     pub(crate) fn begin(tables: &'a mut Tables, journal: &'a mut Journal) -> Self {
         let index = Index(tables.counters.index.0 + 1);
-        Self { tables, journal, index, moved: false }
+        Self { tables, journal, index, moved: false, undo: None }
     }
 
     /// Ends a command: the store's index moves if anything visible did.
     pub(crate) fn end(self) -> Index {
+        assert!(self.undo.is_none(), "what was begun on trial is kept or taken back");
         if self.moved {
             assert!(self.index > self.tables.counters.index, "the index only grows");
             self.tables.counters.index = self.index;
@@ -72,33 +75,64 @@ impl<'a> Step<'a> {
         self.journal.topics.insert(topic);
     }
 
-    /// Notes a row that has to be stored again, visible or not.
+    /// Notes a row that has to be stored again, visible or not. Called **before** the row
+    /// changes: what it was may have to come back.
     pub(crate) fn dirty(&mut self, row: Row) {
+        if let Some(undo) = &mut self.undo {
+            undo.note(self.tables, &row);
+        }
         self.journal.rows.insert(row);
+    }
+
+    /// From here on, changes are on trial, until they are kept or taken back.
+    pub(crate) fn try_out(&mut self) {
+        if self.undo.is_none() {
+            let outer = std::mem::take(self.journal);
+            self.undo = Some(Undo::new(outer, self.tables.counters.last.clone(), self.moved));
+        }
+    }
+
+    /// Keeps what was on trial.
+    pub(crate) fn keep(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            let mut outer = undo.into_journal();
+            self.journal.rows.append(&mut outer.rows);
+            self.journal.topics.append(&mut outer.topics);
+            self.journal.wiped |= outer.wiped;
+        }
+    }
+
+    /// Takes back what was on trial: tables, indexes and journal are as they were before.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            self.moved = undo.moved();
+            *self.journal = undo.restore(self.tables);
+        }
     }
 
     /// Stores a key. Its `modify` is this command's.
     pub(crate) fn put_key(&mut self, entry: Arc<KvEntry>) {
         assert!(entry.modify == self.index, "a written key has its command's index");
         let key = entry.key.clone();
-        if self.tables.kv.unbury(&key) {
+        self.dirty(Row::Kv(key.clone()));
+        if self.tables.kv.tombstone(&key).is_some() {
             self.dirty(Row::Tombstone(key.clone()));
+            self.tables.kv.unbury(&key);
         }
         self.tables.kv.insert(entry);
         self.tables.counters.last.kv = self.index;
-        self.dirty(Row::Kv(key.clone()));
         self.touch(Topic::Key(key));
     }
 
     /// Removes a key that is there; `topic` says how its readers are told.
     pub(crate) fn remove_key(&mut self, key: &str, topic: Topic) {
+        self.dirty(Row::Kv(key.to_owned()));
+        self.dirty(Row::Tombstone(key.to_owned()));
         let removed = self.tables.kv.remove(key);
         assert!(removed.is_some(), "key {key:?} is removed while it is there");
         let tombstone = Tombstone { index: self.index, at: self.clock() };
         self.tables.kv.bury(key.to_owned(), tombstone);
         self.tables.counters.last.kv = self.index;
-        self.dirty(Row::Kv(key.to_owned()));
-        self.dirty(Row::Tombstone(key.to_owned()));
         self.touch(topic);
     }
 
@@ -112,12 +146,11 @@ impl<'a> Step<'a> {
 
     /// Stores a session whose change is visible.
     pub(crate) fn put_session(&mut self, session: Session) {
-        let id = session.spec.id;
+        self.touch_session(Row::Session(session.spec.id));
         self.tables.sessions.insert(Arc::new(session));
-        self.touch_session(Row::Session(id));
     }
 
-    /// Notes that a session came or went.
+    /// Notes that a session comes or goes.
     pub(crate) fn touch_session(&mut self, row: Row) {
         self.tables.counters.last.sessions = self.index;
         self.dirty(row);
@@ -127,10 +160,10 @@ impl<'a> Step<'a> {
     /// Notes that a node or an instance on it changed: for readers of the node.
     pub(crate) fn touch_node(&mut self, node: &Node) {
         let name = fold(&node.name);
+        self.dirty(Row::NodeLast(name.clone()));
         if let Some(last) = self.tables.catalog.node_last(&name) {
             last.node = self.index;
         }
-        self.dirty(Row::NodeLast(name.clone()));
         self.touch(Topic::Node(name));
         if !node.id.is_empty() {
             self.touch(Topic::Node(fold(&node.id)));
@@ -139,6 +172,7 @@ impl<'a> Step<'a> {
 
     /// Notes that an instance of a service, or its node, changed; `name` in lower case.
     pub(crate) fn touch_service(&mut self, name: &str) {
+        self.dirty(Row::ServiceLast(name.to_owned()));
         match self.tables.catalog.service_last(name) {
             Some(last) => {
                 last.catalog = self.index;
@@ -146,7 +180,6 @@ impl<'a> Step<'a> {
             }
             None => self.tables.counters.last.service_extinction = self.index,
         }
-        self.dirty(Row::ServiceLast(name.to_owned()));
         self.touch(Topic::ServiceCatalog(name.to_owned()));
         self.touch(Topic::Service(name.to_owned()));
     }
@@ -154,10 +187,10 @@ impl<'a> Step<'a> {
     /// Notes that a check came, went or changed, for the readers of everything it decides over.
     pub(crate) fn touch_check(&mut self, check: &Check) {
         let node = fold(&check.node);
+        self.dirty(Row::NodeLast(node.clone()));
         if let Some(last) = self.tables.catalog.node_last(&node) {
             last.checks = self.index;
         }
-        self.dirty(Row::NodeLast(node.clone()));
         self.touch(Topic::NodeChecks(node.clone()));
         self.touch_state(&check.status);
         if check.service_id.is_empty() {
@@ -167,6 +200,7 @@ impl<'a> Step<'a> {
             return;
         }
         let name = fold(&check.service_name);
+        self.dirty(Row::ServiceLast(name.clone()));
         if let Some(last) = self.tables.catalog.service_last(&name) {
             last.checks = self.index;
         }
@@ -181,10 +215,10 @@ impl<'a> Step<'a> {
     }
 
     fn touch_health(&mut self, name: &str) {
+        self.dirty(Row::ServiceLast(name.to_owned()));
         if let Some(last) = self.tables.catalog.service_last(name) {
             last.health = self.index;
         }
-        self.dirty(Row::ServiceLast(name.to_owned()));
         self.touch(Topic::Service(name.to_owned()));
     }
 

@@ -1,100 +1,85 @@
-//! Writes to keys that are not yet made: they read their own, and are made together or not at all.
+//! Operations together: all results, or all that stood against them and nothing done.
+//!
+//! Writes to keys wait in an overlay until the end, so that a key which ends as it was moves
+//! nothing. Operations on the catalog run as single commands do, on trial.
+//!
+//! Source: Consul HTTP API, "Transactions".
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use super::kv;
+use super::overlay::{Overlay, Pending};
+use super::records;
 use super::step::Step;
 use super::tables::Tables;
-use crate::model::{Index, KvEntry, Topic};
+use crate::model::{Refusal, Reply, TxnError, TxnOp, TxnResult};
 
-/// Pending writes over the tables.
-#[derive(Debug)]
-pub(crate) struct Overlay<'a> {
-    /// The state below, without the pending writes.
-    pub(crate) tables: &'a Tables,
-    /// The index that the writes will have.
-    pub(crate) index: Index,
-    pending: Pending,
-}
+type Brought = Result<Vec<TxnResult>, Refusal>;
 
-/// Pending writes apart from what they were made over.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    writes: BTreeMap<String, Option<Arc<KvEntry>>>,
-    trees: Vec<String>,
-}
-
-impl<'a> Overlay<'a> {
-    /// No writes yet.
-    pub(crate) fn new(tables: &'a Tables, index: Index) -> Self {
-        Self { tables, index, pending: Pending::default() }
-    }
-
-    /// The entry of a key, as the writes so far leave it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Arc<KvEntry>> {
-        match self.pending.writes.get(key) {
-            Some(pending) => pending.as_ref(),
-            None => self.tables.kv.get(key),
-        }
-    }
-
-    /// The entries whose keys begin with `prefix`, in order, as the writes so far leave them.
-    pub(crate) fn under(&self, prefix: &str) -> Vec<Arc<KvEntry>> {
-        let mut found: BTreeMap<&str, &Arc<KvEntry>> =
-            self.tables.kv.under(prefix).map(|entry| (entry.key.as_str(), entry)).collect();
-        let pending = self.pending.writes.range(prefix.to_owned()..);
-        for (key, write) in pending.take_while(|(key, _)| key.starts_with(prefix)) {
-            match write {
-                Some(entry) => found.insert(key, entry),
-                None => found.remove(key.as_str()),
-            };
-        }
-        found.into_values().map(Arc::clone).collect()
-    }
-
-    /// Writes an entry.
-    pub(crate) fn put(&mut self, entry: KvEntry) -> Arc<KvEntry> {
-        let entry = Arc::new(entry);
-        self.pending.writes.insert(entry.key.clone(), Some(Arc::clone(&entry)));
-        entry
-    }
-
-    /// Removes a key.
-    pub(crate) fn remove(&mut self, key: &str) {
-        self.pending.writes.insert(key.to_owned(), None);
-    }
-
-    /// Removes every key that begins with `prefix`.
-    pub(crate) fn remove_tree(&mut self, prefix: &str) {
-        for entry in self.under(prefix) {
-            self.remove(&entry.key);
-        }
-        self.pending.trees.push(prefix.to_owned());
-    }
-
-    /// The writes, to be made.
-    pub(crate) fn into_pending(self) -> Pending {
-        self.pending
-    }
-}
-
-impl Pending {
-    /// Makes the writes. A key that ends as it was is not touched.
-    pub(crate) fn commit(self, step: &mut Step<'_>) {
-        for (key, write) in self.writes {
-            let before = step.tables.kv.get(&key);
-            match write {
-                Some(entry) if before.is_none_or(|before| *before != entry) => step.put_key(entry),
-                None if before.is_some() => {
-                    let tree = self.trees.iter().find(|tree| key.starts_with(tree.as_str()));
-                    let topic = match tree {
-                        Some(tree) => Topic::Prefix(tree.clone()),
-                        None => Topic::Key(key.clone()),
-                    };
-                    step.remove_key(&key, topic);
-                }
-                Some(_) | None => {}
+/// Runs a transaction.
+pub(crate) fn apply(step: &mut Step<'_>, ops: Vec<TxnOp>) -> Reply {
+    let mut found = Found::default();
+    let mut pending = Pending::default();
+    for op in ops {
+        let brought = match op {
+            TxnOp::Kv(op) => {
+                let mut overlay =
+                    Overlay::over(step.tables, step.index, std::mem::take(&mut pending));
+                let brought = kv::run(&mut overlay, &op);
+                pending = overlay.into_pending();
+                brought
             }
+            TxnOp::Nonsense(text) => Err(Refusal::Nonsense(text)),
+            op @ (TxnOp::Node { .. } | TxnOp::Service { .. } | TxnOp::Check { .. }) => {
+                step.try_out();
+                // The end of a session changes keys: it has to see those that wait.
+                std::mem::take(&mut pending).commit(step);
+                records::run(step, op)
+            }
+        };
+        found.add(brought);
+    }
+    let outcome = found.outcome();
+    if outcome.is_ok() {
+        pending.commit(step);
+        step.keep();
+    } else {
+        step.take_back();
+    }
+    Reply::Txn(outcome)
+}
+
+/// Operations that only read, answered from the tables.
+pub(crate) fn read(tables: &Tables, ops: &[TxnOp]) -> Result<Vec<TxnResult>, Vec<TxnError>> {
+    let mut found = Found::default();
+    let mut overlay = Overlay::new(tables, tables.counters.index);
+    for op in ops {
+        found.add(match op {
+            TxnOp::Kv(op) => kv::run(&mut overlay, op),
+            TxnOp::Nonsense(text) => Err(Refusal::Nonsense(text.clone())),
+            op @ (TxnOp::Node { .. } | TxnOp::Service { .. } | TxnOp::Check { .. }) => {
+                records::get(tables, op)
+            }
+        });
+    }
+    found.outcome()
+}
+
+#[derive(Default)]
+struct Found {
+    results: Vec<TxnResult>,
+    errors: Vec<TxnError>,
+    ops: usize,
+}
+
+impl Found {
+    fn add(&mut self, brought: Brought) {
+        match brought {
+            Ok(brought) => self.results.extend(brought),
+            Err(what) => self.errors.push(TxnError { op: self.ops, what }),
         }
+        self.ops += 1;
+    }
+
+    fn outcome(self) -> Result<Vec<TxnResult>, Vec<TxnError>> {
+        if self.errors.is_empty() { Ok(self.results) } else { Err(self.errors) }
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use super::encoding::{self, Digest};
 use super::step::ANY_STATE;
 use super::tables::{NodeRecord, Tables, fold};
-use super::{backup, expiry, kv};
+use super::{backup, expiry, txn};
 use crate::codec;
 use crate::model::{
     Answer, Check, CheckStatus, ClusterTime, Command, Execution, Index, Instance, NodeServices,
@@ -76,13 +76,18 @@ impl View {
             Query::ChecksInState(word) => vec![Topic::State(word.clone())],
             Query::Prepared(_) | Query::AllPrepared => vec![Topic::Prepared],
             Query::Coordinates | Query::NodeCoordinates(_) => vec![Topic::Coordinates],
+            // Which services these are is not known before.
+            Query::ConnectService(_) => {
+                vec![Topic::Services, Topic::Nodes, Topic::State(ANY_STATE.to_owned())]
+            }
             Query::NodesByAddress(_)
             | Query::InstancesByAddress(_)
             | Query::Txn(_)
             | Query::Backup
             | Query::Resolve(_)
             | Query::Execute { .. }
-            | Query::CoordinatesOf(_) => Vec::new(),
+            | Query::CoordinatesOf(_)
+            | Query::Autopilot => Vec::new(),
         }
     }
 
@@ -170,11 +175,7 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
         Query::Session(id) => {
             both(Answer::Sessions(shared(tables.sessions.get(*id).into_iter())), last.sessions)
         }
-        Query::NodeSessions(node) => {
-            let ids = tables.sessions.of_node(&fold(node)).into_iter();
-            let found = ids.filter_map(|id| tables.sessions.get(id).map(Arc::clone));
-            both(Answer::Sessions(found.collect()), last.sessions)
-        }
+        Query::NodeSessions(node) => both(sessions_of(&tables, &fold(node)), last.sessions),
         Query::Sessions => both(Answer::Sessions(shared(tables.sessions.all())), last.sessions),
         Query::Nodes => {
             let nodes = tables.catalog.nodes().values();
@@ -192,11 +193,14 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
             both(Answer::Nodes(shared(nodes.map(|record| &record.node))), last.nodes)
         }
         Query::InstancesByAddress(address) => {
-            let at = tables.catalog.services_at(address);
-            let found = at.filter_map(|(node, id)| instance(&tables, node, id, Checks::With));
-            both(Answer::Instances(found.collect()), last.services.max(last.checks))
+            both(instances_at(&tables, address), last.services.max(last.checks))
         }
-        Query::Txn(ops) => both(Answer::Txn(kv::read_txn(&tables, ops)), tables.counters.index),
+        Query::Txn(ops) => both(Answer::Txn(txn::read(&tables, ops)), tables.counters.index),
+        Query::ConnectService(name) => {
+            let index = last.services.max(last.nodes).max(last.checks);
+            both(connect_instances(&tables, &fold(name)), index)
+        }
+        Query::Autopilot => autopilot(&tables),
         Query::Backup => {
             let gathered = backup::gather(&tables);
             let index = tables.counters.index;
@@ -223,6 +227,23 @@ fn evaluate(tables: RwLockReadGuard<'_, Tables>, query: &Query) -> Found {
         }
         Query::CoordinatesOf(nodes) => both(coordinates_of(&tables, nodes), last.coordinates),
     }
+}
+
+fn sessions_of(tables: &Tables, node: &str) -> Answer {
+    let ids = tables.sessions.of_node(node).into_iter();
+    Answer::Sessions(ids.filter_map(|id| tables.sessions.get(id).map(Arc::clone)).collect())
+}
+
+fn instances_at(tables: &Tables, address: &str) -> Answer {
+    let at = tables.catalog.services_at(address);
+    let found = at.filter_map(|(node, id)| instance(tables, node, id, Checks::With));
+    Answer::Instances(found.collect())
+}
+
+fn autopilot(tables: &Tables) -> Found {
+    let found = tables.autopilot.clone();
+    let index = found.as_ref().map_or(Index(0), |found| found.modify);
+    (Answer::Autopilot(found), index, index)
 }
 
 fn shared<'a, T: 'a>(all: impl Iterator<Item = &'a Arc<T>>) -> Vec<Arc<T>> {
@@ -305,6 +326,15 @@ fn instances(tables: &Tables, name: &str, checks: Checks) -> Answer {
     let listed = record.into_iter().flat_map(|record| &record.instances);
     let found = listed.filter_map(|(node, id)| instance(tables, node, id, checks));
     Answer::Instances(found.collect())
+}
+
+fn connect_instances(tables: &Tables, name: &str) -> Answer {
+    let mut found = Vec::new();
+    for (node, record) in tables.catalog.nodes() {
+        let leads = record.services.values().filter(|service| fold(&service.lets_in_to) == *name);
+        found.extend(leads.filter_map(|it| instance(tables, node, &it.id, Checks::With)));
+    }
+    Answer::Instances(found)
 }
 
 fn health_service(tables: &Tables, name: &str) -> Found {

@@ -121,6 +121,17 @@ impl Catalog {
         self.unlist_node(name, &record.node);
     }
 
+    /// Removes a node that carries nothing; one that carries something only loses its id.
+    pub(crate) fn clear_node(&mut self, name: &str) {
+        let Some(record) = self.nodes.get(name) else { return };
+        let bare = record.services.is_empty() && record.checks.is_empty();
+        if bare && record.coordinates.is_empty() {
+            return self.remove_node(name);
+        }
+        let node = Node { id: String::new(), ..Node::clone(&record.node) };
+        self.insert_node(Arc::new(node));
+    }
+
     /// The nodes that have this address, by name in lower case.
     pub(crate) fn nodes_at(&self, address: &str) -> impl Iterator<Item = &NodeRecord> {
         let from = (address.to_owned(), String::new());
@@ -135,6 +146,13 @@ impl Catalog {
     pub(crate) fn insert_coordinate(&mut self, one: Arc<NodeCoordinate>) -> bool {
         let record = self.nodes.get_mut(&fold(&one.node));
         record.map(|record| record.coordinates.insert(one.segment.clone(), one)).is_some()
+    }
+
+    /// Removes a coordinate, if it is there; the node's name in lower case.
+    pub(crate) fn remove_coordinate(&mut self, node: &str, segment: &str) {
+        if let Some(record) = self.nodes.get_mut(node) {
+            record.coordinates.remove(segment);
+        }
     }
 
     /// A service by its name in lower case.

@@ -143,6 +143,13 @@ impl KvTable {
         self.lock_delays_by_end.insert((until, key));
     }
 
+    /// Lets a key's lock rest no longer.
+    pub(crate) fn end_lock_delay(&mut self, key: &str) {
+        if let Some(until) = self.lock_delays.remove(key) {
+            self.lock_delays_by_end.remove(&(until, key.to_owned()));
+        }
+    }
+
     /// Takes one key whose rest is over at `now`.
     pub(crate) fn pop_lock_delay(&mut self, now: ClusterTime) -> Option<String> {
         if self.lock_delays_by_end.first().is_none_or(|(until, _)| *until > now) {

@@ -10,8 +10,8 @@ use super::sessions::SessionTable;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Backup, Check, ClusterTime, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery, Service,
-    Session, SessionId,
+    Autopilot, Backup, Check, ClusterTime, KvEntry, Node, NodeCoordinate, PreparedId,
+    PreparedQuery, Service, Session, SessionId,
 };
 
 /// The whole state.
@@ -29,6 +29,8 @@ pub(crate) struct Tables {
     pub(crate) prepared: PreparedTable,
     /// Parts of a backup that were set aside; all of one backup, from the first on.
     pub(crate) staged: Vec<Arc<Part>>,
+    /// Autopilot's settings.
+    pub(crate) autopilot: Option<Arc<Autopilot>>,
 }
 
 /// A part of a backup that waits for the others.
@@ -67,6 +69,8 @@ pub(crate) enum Row {
     Prepared(PreparedId),
     /// A coordinate by node and segment.
     Coordinate(String, String),
+    /// Autopilot's settings.
+    Autopilot,
 }
 
 /// What stands in a row.
@@ -96,6 +100,8 @@ pub(crate) enum Record {
     Prepared(Arc<PreparedQuery>),
     /// Of [`Row::Coordinate`].
     Coordinate(Arc<NodeCoordinate>),
+    /// Of [`Row::Autopilot`].
+    Autopilot(Arc<Autopilot>),
 }
 
 impl Tables {
@@ -122,6 +128,9 @@ impl Tables {
             }
             Row::Session(id) => {
                 self.sessions.get(*id).map(|session| Record::Session(Arc::clone(session)))
+            }
+            Row::Autopilot => {
+                self.autopilot.as_ref().map(|found| Record::Autopilot(Arc::clone(found)))
             }
             Row::Staged(place) => {
                 let part = usize::try_from(*place).ok().and_then(|place| self.staged.get(place));
@@ -163,9 +172,29 @@ impl Tables {
             (Row::Coordinate(..), Record::Coordinate(one)) => {
                 return self.catalog.insert_coordinate(one);
             }
+            (Row::Autopilot, Record::Autopilot(found)) => self.autopilot = Some(found),
             _ => return false,
         }
         true
+    }
+
+    /// Empties a row before what stood there is put back. What hangs on it goes first. A node
+    /// that still carries something stays, without its id: it is about to be put back itself.
+    pub(crate) fn clear(&mut self, row: &Row) {
+        match row {
+            Row::Kv(key) => drop(self.kv.remove(key)),
+            Row::Tombstone(key) => drop(self.kv.unbury(key)),
+            Row::LockDelay(key) => self.kv.end_lock_delay(key),
+            Row::Node(node) => self.catalog.clear_node(node),
+            Row::Service(node, id) => drop(self.catalog.remove_service(node, id)),
+            Row::Check(node, id) => drop(self.catalog.remove_check(node, id)),
+            Row::Session(id) => drop(self.sessions.remove(*id)),
+            Row::Prepared(id) => drop(self.prepared.remove(*id)),
+            Row::Coordinate(node, segment) => self.catalog.remove_coordinate(node, segment),
+            // The first two are put back in place; no transaction sets parts of a backup aside, or
+            // touches autopilot.
+            Row::NodeLast(_) | Row::ServiceLast(_) | Row::Staged(_) | Row::Autopilot => {}
+        }
     }
 
     /// Every row there is, table by table, each in order.
@@ -186,6 +215,7 @@ impl Tables {
         rows.extend(self.sessions.all().map(|session| Row::Session(session.spec.id)));
         rows.extend((0..).take(self.staged.len()).map(Row::Staged));
         rows.extend(self.prepared.all().map(|query| Row::Prepared(query.id)));
+        rows.extend(self.autopilot.iter().map(|_| Row::Autopilot));
         rows
     }
 

@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use crate::codec;
 use crate::model::{
-    Behavior, Check, CheckStatus, CheckUpdate, ClusterTime, Command, Coordinate, Deregistration,
-    Envelope, Index, KvOp, KvWrite, Node, NodeCoordinate, PreparedId, PreparedQuery,
-    PreparedService, PreparedTemplate, Query, Real, Registration, Renewal, Service, SessionId,
-    SessionSpec, TemplateKind,
+    Autopilot, Behavior, Check, CheckStatus, CheckUpdate, ClusterTime, Command, Coordinate,
+    Deregistration, Envelope, Index, KvOp, KvWrite, Node, NodeCoordinate, PreparedId,
+    PreparedQuery, PreparedService, PreparedTemplate, Query, Real, RecordVerb, Registration,
+    Renewal, Service, SessionId, SessionSpec, TemplateKind, TxnOp,
 };
 
 /// One line, cut into words.
@@ -119,7 +119,7 @@ pub(super) fn command(text: &str) -> Option<Command> {
         "tick" => Command::Tick,
         "txn" => {
             let ops = text.trim_start_matches("txn").split(';');
-            Command::Txn(ops.map(|op| kv(&Line::parse(op)).expect("an operation")).collect())
+            Command::Txn(ops.map(|op| operation(&Line::parse(op)).expect("an operation")).collect())
         }
         "session" => Command::SessionCreate(spec(&line)),
         "destroy" => Command::SessionDestroy(session(line.word(0))),
@@ -136,6 +136,14 @@ pub(super) fn command(text: &str) -> Option<Command> {
             status: CheckStatus::from_word(line.word(2)),
             output: line.text("output"),
         }]),
+        "autopilot" => Command::Autopilot {
+            settings: Box::new(Autopilot {
+                last_contact_ms: line.number(0),
+                max_trailing_logs: line.number(1),
+                ..Autopilot::default()
+            }),
+            index: line.option("cas").map(|index| Index(index.parse().expect("an index"))),
+        },
         "reap" => Command::TombstoneReap(Index(line.number(0))),
         "prepare" => Command::PreparedCreate(prepared(&line)),
         "prepare-again" => Command::PreparedUpdate(prepared(&line)),
@@ -161,11 +169,42 @@ fn kv(line: &Line<'_>) -> Option<KvOp> {
         "read-or-empty" => KvWrite::GetOrEmpty,
         "read-tree" => KvWrite::GetTree,
         "check-index" => KvWrite::CheckIndex { index: index(1) },
-        "check-session" => KvWrite::CheckSession { session: session(line.word(1)) },
+        "check-session" => KvWrite::CheckSession { session: session(line.word(1)).to_string() },
         "check-not-exists" => KvWrite::CheckNotExists,
         _ => return None,
     };
     Some(KvOp { key: line.word(0).to_owned(), verb })
+}
+
+/// `node-VERB NODE ADDRESS id=`, `service-VERB NODE service=NAME:ID:PORT tags=`,
+/// `status-VERB NODE check=ID:STATUS:SERVICE`; all with `index=`; everything else is of keys.
+fn operation(line: &Line<'_>) -> Option<TxnOp> {
+    if line.verb == "nonsense" {
+        return Some(TxnOp::Nonsense("nonsense".to_owned()));
+    }
+    let Some((kind, word)) = line.verb.split_once('-') else { return kv(line).map(TxnOp::Kv) };
+    let index = line.option("index").map_or(0, |index| index.parse().expect("a number"));
+    let verb = match word {
+        "set" => RecordVerb::Set,
+        "cas" => RecordVerb::Cas(Index(index)),
+        "get" => RecordVerb::Get,
+        "delete" => RecordVerb::Delete,
+        "delete-cas" => RecordVerb::DeleteCas(Index(index)),
+        _ => return kv(line).map(TxnOp::Kv),
+    };
+    let named = registration(line);
+    Some(match kind {
+        "node" => TxnOp::Node { verb, node: Box::new(named.node) },
+        "service" => {
+            let service = named.service.expect("a service is named");
+            TxnOp::Service { verb, service: Box::new(Service { node: named.node.name, ..service }) }
+        }
+        "status" => {
+            let check = named.checks.into_iter().next().expect("a check is named");
+            TxnOp::Check { verb, check: Box::new(Check { node: named.node.name, ..check }) }
+        }
+        _ => return kv(line).map(TxnOp::Kv),
+    })
 }
 
 fn spec(line: &Line<'_>) -> SessionSpec {
@@ -205,6 +244,7 @@ fn registration(line: &Line<'_>) -> Registration {
             port: parts.get(2).map_or(0, |port| port.parse().expect("a port")),
             tags: line.list("tags"),
             address: line.text("address"),
+            lets_in_to: line.text("lets-in-to"),
             ..Service::default()
         }
     });
@@ -242,6 +282,8 @@ pub(super) fn query(text: &str) -> Option<Query> {
         "?node" => Query::NodeServices(word),
         "?node-checks" => Query::NodeChecks(word),
         "?service-checks" => Query::ServiceChecks(word),
+        "?connect" => Query::ConnectService(word),
+        "?autopilot" => Query::Autopilot,
         "?state" => Query::ChecksInState(word),
         "?nodes-at" => Query::NodesByAddress(word),
         "?instances-at" => Query::InstancesByAddress(word),
@@ -253,7 +295,7 @@ pub(super) fn query(text: &str) -> Option<Query> {
         "?coordinates" => Query::NodeCoordinates(word),
         "?txn" => {
             let ops = text.trim_start_matches("?txn").split(';');
-            Query::Txn(ops.map(|op| kv(&Line::parse(op)).expect("an operation")).collect())
+            Query::Txn(ops.map(|op| operation(&Line::parse(op)).expect("an operation")).collect())
         }
         _ => return None,
     })

@@ -4,4 +4,5 @@ mod durability;
 mod language;
 mod scripts;
 mod show;
+mod undo;
 mod walk;

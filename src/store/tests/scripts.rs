@@ -157,6 +157,11 @@ fn txn() {
 }
 
 #[test]
+fn operator() {
+    check("operator");
+}
+
+#[test]
 fn sessions() {
     check("sessions");
 }

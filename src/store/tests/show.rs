@@ -36,7 +36,9 @@ fn refusal(what: &Refusal) -> String {
         Refusal::NoSuchSession(id) => format!("no session {}", session_id(*id)),
         Refusal::SessionDiffers { key, current, wanted } => {
             let current = current.map_or_else(|| "nobody".to_owned(), session_id);
-            format!("{key} is held by {current}, not {}", session_id(*wanted))
+            let wanted =
+                wanted.parse().map_or_else(|_| wanted.clone(), |id| session_id(SessionId(id)));
+            format!("{key} is held by {current}, not {wanted}")
         }
         Refusal::IndexDiffers { key, current, wanted } => {
             format!("{key} has index {}, not {}", current.0, wanted.0)
@@ -49,8 +51,12 @@ fn refusal(what: &Refusal) -> String {
 fn txn(outcome: &Result<Vec<TxnResult>, Vec<TxnError>>) -> String {
     match outcome {
         Ok(results) => {
-            let one = |it: &TxnResult| {
-                if it.with_value { entry(&it.entry) } else { without_value(&it.entry) }
+            let one = |it: &TxnResult| match it {
+                TxnResult::Kv { entry: found, with_value: true } => entry(found),
+                TxnResult::Kv { entry: found, with_value: false } => without_value(found),
+                TxnResult::Node(found) => node(found),
+                TxnResult::Service(found) => service(found),
+                TxnResult::Check(found) => check(found),
             };
             format!("results: {}", list(results, one))
         }
@@ -76,6 +82,7 @@ pub(super) fn topic(topic: &Topic) -> String {
         Topic::Sessions => "sessions".to_owned(),
         Topic::Prepared => "prepared".to_owned(),
         Topic::Coordinates => "coordinates".to_owned(),
+        Topic::Autopilot => "autopilot".to_owned(),
         Topic::All => "all".to_owned(),
     }
 }
@@ -169,12 +176,19 @@ pub(super) fn answer(answer: &Answer) -> String {
             list(&tags, |(name, tags)| format!("{name} [{}]", tags.join(",")))
         }
         Answer::Instances(instances) => list(instances, instance),
-        Answer::NodeServices(None) => "nothing".to_owned(),
+        Answer::NodeServices(None) | Answer::Autopilot(None) => "nothing".to_owned(),
         Answer::NodeServices(Some(found)) => {
             format!("{}: {}", node(&found.node), list(&found.services, service))
         }
         Answer::Checks(checks) => list(checks, check),
         Answer::Txn(outcome) => txn(outcome),
+        Answer::Autopilot(Some(found)) => {
+            let span = format!("@{}..{}", found.create.0, found.modify.0);
+            format!(
+                "contact {} ms, trailing {} {span}",
+                found.last_contact_ms, found.max_trailing_logs
+            )
+        }
         Answer::Backup(backup) => format!("{} keys", backup.kv.len()),
         Answer::Prepared(queries) => list(queries, prepared),
         Answer::Resolved(Ok(query)) => prepared(query),

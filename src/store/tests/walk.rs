@@ -16,21 +16,21 @@ const STEPS: u64 = 1500;
 const STOPS: u64 = 600;
 
 /// A generator of the linear congruential kind, so that the walk is the same everywhere.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(0x9e37_79b9);
         (self.0 >> 33) % sides
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         let place = self.roll(from.len() as u64);
         from[usize::try_from(place).unwrap()]
     }
 }
 
-fn line(dice: &mut Dice, index: Index) -> String {
+pub(super) fn line(dice: &mut Dice, index: Index) -> String {
     let key = dice.pick(&["a", "a/1", "a/2", "a/b/1", "b", "b/1", "c"]);
     let other = dice.pick(&["a/1", "b", "c", "a/"]);
     let node = dice.pick(&["n1", "n2", "N2", "n3"]);
@@ -42,7 +42,7 @@ fn line(dice: &mut Dice, index: Index) -> String {
     let check = dice.pick(&["c1", "c2", "serfHealth"]);
     let of = dice.pick(&["", ":1", ":2"]);
     let query = dice.pick(&["p1", "p2", "p3"]);
-    match dice.roll(29) {
+    match dice.roll(32) {
         0..=2 => format!("set {key} {value}"),
         3 => format!("cas {key} {value} {near}"),
         4 | 5 => format!("lock {key} {value} {session}"),
@@ -58,7 +58,12 @@ fn line(dice: &mut Dice, index: Index) -> String {
         13 => format!("destroy {session}"),
         14 => format!("expire {session} 0"),
         15 => format!("register {node} 10.0.0.{value} id={}", dice.pick(&["", "aa", "bb", "cc"])),
-        16 | 17 => format!("register {node} 10.0.0.1 service={service} tags={value} skip=yes"),
+        16 | 17 => {
+            let to = dice.pick(&["", "db", "web"]);
+            format!(
+                "register {node} 10.0.0.1 service={service} tags={value} skip=yes lets-in-to={to}"
+            )
+        }
         18 => format!("register {node} 10.0.0.1 skip=yes check={check}:{status}{of}"),
         19 | 20 => format!("check {node} {check} {status}"),
         21 => format!("deregister {node} {}", dice.pick(&["service=1", "service=2", "check=c1"])),
@@ -69,7 +74,38 @@ fn line(dice: &mut Dice, index: Index) -> String {
         25 => format!("prepare-again {query} {other} db tags={value}"),
         26 => format!("unprepare {query}"),
         27 => format!("locate {node} {value} segment={}", dice.pick(&["", "x"])),
+        28..=30 => format!("txn {}", records(dice, near)),
         _ => "tick".to_owned(),
+    }
+}
+
+/// Operations of a transaction, of keys and of records; some refuse.
+pub(super) fn records(dice: &mut Dice, near: u64) -> String {
+    let count = 1 + dice.roll(5);
+    let ops: Vec<String> = (0..count).map(|_| record(dice, near)).collect();
+    ops.join("; ")
+}
+
+fn record(dice: &mut Dice, near: u64) -> String {
+    let node = dice.pick(&["n1", "n2", "N2", "n3"]);
+    let id = dice.pick(&["", "", "aa", "bb", "cc"]);
+    let key = dice.pick(&["a", "a/1", "b"]);
+    let service = dice.pick(&["web:1", "web:2", "Web:1", "db:1", "db:2"]);
+    let status = dice.pick(&["passing", "warning", "critical", "odd"]);
+    let check = dice.pick(&["c1", "c2", "serfHealth"]);
+    let of = dice.pick(&["", "", ":1", ":2"]);
+    let value = dice.roll(3);
+    match dice.roll(12) {
+        0 | 1 => format!("node-set {node} 10.0.0.{value} id={id}"),
+        2 => format!("node-cas {node} 10.0.0.{value} index={near}"),
+        3 if value == 0 => format!("node-delete {node}"),
+        3 | 4 => format!("service-set {node} service={service} tags={value} address={value}"),
+        5 => format!("service-delete {node} service={service}"),
+        6 | 7 => format!("status-set {node} check={check}:{status}{of}"),
+        8 => format!("status-delete {node} check={check}"),
+        9 => format!("delete-tree {key}"),
+        10 => format!("lock {key} {value} s1"),
+        _ => format!("set {key} {value}"),
     }
 }
 
@@ -94,6 +130,8 @@ fn queries() -> Vec<Query> {
         ?health web
         ?health db
         ?health none
+        ?connect db
+        ?connect web
         ?node n1
         ?node n2
         ?node aa
