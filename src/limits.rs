@@ -32,6 +32,16 @@ pub const META_KEY_BYTES_MAX: usize = 128;
 /// Longest value of a metadata pair, in bytes. Source: Consul, service `Meta`.
 pub const META_VALUE_BYTES_MAX: usize = 512;
 
+/// Longest filter expression, in bytes; it travels in the head of a request and is asked of every
+/// record of an answer.
+pub const FILTER_BYTES_MAX: usize = 16 * 1024;
+/// How deep parentheses and `not` may nest in a filter: each level is a call of the parser.
+pub const FILTER_DEPTH_MAX: usize = 100;
+/// Most patterns (`matches`) in one filter.
+pub const FILTER_PATTERNS_MAX: usize = 16;
+/// Largest compiled pattern of a filter, in bytes; its cache while it runs may be as large again.
+pub const FILTER_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
 /// Callers who may wait for the configuration to be read anew; more of them wait at the door.
 pub const RELOADS_WAITING_MAX: usize = 8;
 
@@ -88,8 +98,40 @@ pub const PERSIST_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const HTTP_CONNECTIONS_A_CLIENT: usize = 200;
 /// Connections of the HTTP door altogether.
 pub const HTTP_CONNECTIONS_MAX: usize = 20_000;
+/// Refused connections that are being told why; more are closed without a word.
+pub const HTTP_REFUSALS_MAX: usize = 256;
+/// Requests being answered, those aside that wait for a change; one more is refused. Each may
+/// hold a body of [`BODY_BYTES_MAX`] and an answer.
+pub const HTTP_REQUESTS_MAX: usize = 4_096;
 /// Longest head of an HTTP request, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Callers who listen to this server's log at once; each holds a buffer of lines.
+pub const MONITORS_MAX: usize = 16;
+/// Log lines that wait for one such caller. Source: Consul, its monitor's buffer.
+pub const MONITOR_LINES_MAX: usize = 512;
+/// Callers who are sent metrics again and again at once.
+pub const METRIC_STREAMS_MAX: usize = 16;
+/// Questions whose answers are kept for `?cached`; each has a reader that keeps it fresh.
+pub const CACHE_ENTRIES_MAX: usize = 1_000;
+/// Bytes, about, of all answers that are kept so.
+pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer is kept that nobody asks for. Consul: three days; a reader that keeps an
+/// answer fresh costs work at each change, so ours goes sooner.
+pub const CACHE_IDLE_MAX: Duration = Duration::from_hours(1);
+/// Most headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// How long a connection may stay idle between two requests.
+pub const HTTP_IDLE_MAX: Duration = Duration::from_mins(5);
+/// How long a head may take from its first byte to its last: one that trickles holds a place.
+pub const HTTP_HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest silence of a caller in the middle of its answer, after which the connection ends.
+pub const HTTP_WRITE_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Bytes that a caller may send ahead of the answer that it waits for and is still watched.
+pub const HTTP_EARLY_BYTES_MAX: usize = 16 * 1024;
+/// Encoded answers kept for others who ask the same.
+pub const HTTP_ENCODINGS_MAX: usize = 256;
+/// Bytes of them altogether.
+pub const HTTP_ENCODINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Connections of the DNS door over TCP.
 pub const DNS_TCP_CONNECTIONS_MAX: usize = 1_000;
 /// Requests over UDP that the DNS door answers at once; more are dropped, and their askers ask
@@ -115,9 +157,30 @@ pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Members of one pool.
 pub const MEMBERS_MAX: usize = 10_000;
 
+/// Longest event, in bytes, with all that Consul puts around it. Source: Consul, "Event".
+pub const EVENT_BYTES_MAX: usize = 512;
+/// What an event costs of that before its name, filters and payload: observed on Consul 1.8.7.
+pub const EVENT_HEAD_BYTES: usize = 96;
+/// How often an event's name counts: Consul sends it twice.
+pub const EVENT_NAME_TIMES: usize = 2;
+/// Events that one agent remembers. Source: Consul HTTP API, "List Events".
+pub const EVENTS_KEPT_MAX: usize = 256;
+/// Events whose ids a member remembers, so that it takes none twice; one whose Lamport time is
+/// further back than this is too old. They cost 16 bytes each.
+pub const EVENTS_SEEN_MAX: usize = 1024;
+/// How long a member tells others of an event: some rounds, so that a lost call does no harm.
+pub const EVENT_SPREAD: Duration = Duration::from_secs(10);
+/// Events told in one message, the newest; with [`EVENT_BYTES_MAX`] about 200 KiB.
+pub const EVENTS_A_MESSAGE_MAX: usize = 256;
+/// Events that may wait until the agent looks at them; one more is lost, and that is logged.
+pub const EVENTS_WAITING_MAX: usize = 1024;
+
 const _: () = assert!(2 * DNS_CACHE_ANSWER_BYTES_MAX < DNS_CACHE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
+const _: () = assert!(EVENTS_A_MESSAGE_MAX <= EVENTS_SEEN_MAX);
 const _: () = assert!(BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(BACKUP_PART_BYTES + BODY_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(HTTP_CONNECTIONS_A_CLIENT < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(HTTP_REQUESTS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(WAIT_DEFAULT.as_secs() <= WAIT_MAX.as_secs());
 const _: () = assert!(SESSION_TTL_MIN.as_secs() < SESSION_TTL_MAX.as_secs());

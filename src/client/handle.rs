@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Session, SessionId, Unavailable,
-    Written,
+    Backup, Command, Consistency, Index, Query, Read, ReadOptions, ServerHealth, Session,
+    SessionId, Unavailable, Written,
 };
 use crate::replica::Replica;
 
@@ -102,6 +102,15 @@ impl Client {
     /// As [`Client::write`]; also when this server does not lead.
     pub async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Unavailable> {
         self.replica.transfer_leader(to).await
+    }
+
+    /// How the servers are, by name, as the leader sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] when no leader answers in time.
+    pub async fn health(&self) -> Result<Vec<ServerHealth>, Unavailable> {
+        self.replica.health().await
     }
 
     /// A hash of this server's whole state, for comparing replicas. Walks over everything.

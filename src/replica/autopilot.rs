@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use raft::{NodeId, Peer};
 
@@ -10,8 +11,8 @@ use super::leader::{self, Members};
 use crate::lifecycle::Shutdown;
 use crate::limits;
 use crate::model::{
-    Answer, Check, CheckStatus, CheckUpdate, Command, Deregistration, Member, MemberStatus, Node,
-    NodeServices, Query, Registration, Service, host_port,
+    Answer, Check, CheckStatus, CheckUpdate, Command, Deregistration, Index, Member, MemberStatus,
+    Node, NodeServices, Query, Registration, ServerHealth, Service, host_port,
 };
 
 /// The check that says what failure detection thinks of a node. Clients know the name.
@@ -40,7 +41,7 @@ pub(super) async fn reconcile(inner: &Inner, members: &[Member]) -> bool {
             MemberStatus::Failed => failed(inner, member).await,
         };
     }
-    done
+    done & begin(inner).await
 }
 
 async fn alive(inner: &Inner, member: &Member) -> bool {
@@ -98,7 +99,9 @@ fn registration(inner: &Inner, member: &Member) -> Option<Registration> {
         meta: BTreeMap::new(),
         ..Node::default()
     };
-    Some(Registration { node, skip_node_update: node_known, service, checks: vec![check] })
+    // A node that enters itself meanwhile says more than is known here: that is left alone.
+    let skip_node_update = node_known || known.is_none();
+    Some(Registration { node, skip_node_update, service, checks: vec![check] })
 }
 
 async fn failed(inner: &Inner, member: &Member) -> bool {
@@ -118,6 +121,9 @@ async fn failed(inner: &Inner, member: &Member) -> bool {
 }
 
 async fn left(inner: &Inner, member: &Member) -> bool {
+    if member.id == inner.options.id {
+        return true; // who leads now takes this server out once it leads no more
+    }
     let known = node_services(inner, &member.name);
     if known.is_none_or(|known| known.node.id != member.id) {
         return true;
@@ -178,6 +184,46 @@ fn health(inner: &Inner, name: &str) -> Option<CheckStatus> {
             checks.iter().find(|check| check.id == HEALTH).map(|check| check.status.clone())
         }
         _ => None,
+    }
+}
+
+/// How the servers are, by name. For the leader: nobody else knows.
+pub(super) fn servers(inner: &Inner) -> Vec<ServerHealth> {
+    let status = inner.raft.now();
+    let contacts = inner.raft.contacts();
+    let of = |(node, peer): (&NodeId, &Peer)| {
+        let leader = *node == inner.node;
+        ServerHealth {
+            id: peer.id.clone(),
+            name: peer.name.clone(),
+            address: peer.address.clone(),
+            leader,
+            voter: status.voters.contains(node),
+            last_contact: if leader { Some(Duration::ZERO) } else { contacts.get(node).copied() },
+            heartbeat: inner.options.heartbeat,
+            term: status.term,
+            last_log: if leader {
+                status.last_log
+            } else {
+                status.matched.get(node).copied().unwrap_or(0)
+            },
+            leader_log: status.last_log,
+        }
+    };
+    let mut servers: Vec<_> = status.peers.iter().map(of).collect();
+    servers.sort_by(|one, two| one.name.cmp(&two.name));
+    servers
+}
+
+/// Stores the settings that a new cluster begins with, unless there are some; says whether that
+/// is done.
+async fn begin(inner: &Inner) -> bool {
+    match &*inner.view.query(&Query::Autopilot).answer {
+        Answer::Autopilot(None) => {
+            let settings = Box::new(inner.options.autopilot.clone());
+            leader::propose(inner, &Command::Autopilot { settings, index: Some(Index(0)) }).await
+        }
+        _ => true,
     }
 }
 

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use raft::{NodeId, Raft};
 use tokio::sync::Semaphore;
 
 use super::clock::Clock;
 use super::inbound::{self, Request, Response};
-use super::read::SharedReads;
 use super::renewals::Renewals;
+use super::shared::SharedReads;
 use super::start::Options;
 use crate::limits;
 use crate::model::{
-    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Server, Session, SessionId,
-    Unavailable, Written,
+    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Server, ServerHealth, Session,
+    SessionId, Unavailable, Written,
 };
 use crate::store::View;
 use crate::watch::Hub;
@@ -35,7 +34,7 @@ pub(super) struct Inner {
     pub(super) options: Options,
     pub(super) node: NodeId,
     pub(super) writes: Semaphore,
-    pub(super) shared: Mutex<SharedReads>,
+    pub(super) shared: SharedReads,
 }
 
 /// What this server knows of the cluster, without asking anyone.
@@ -76,6 +75,7 @@ pub struct Digest {
 
 impl Replica {
     pub(super) fn new(raft: Raft, view: View, hub: Hub, options: Options, node: NodeId) -> Self {
+        let shared = SharedReads::new(hub.clone(), view.clone(), options.metrics.clone());
         let inner = Inner {
             raft,
             view,
@@ -85,7 +85,7 @@ impl Replica {
             options,
             node,
             writes: Semaphore::new(limits::WRITES_IN_FLIGHT_MAX),
-            shared: Mutex::new(SharedReads::default()),
+            shared,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -209,6 +209,18 @@ impl Replica {
         }
     }
 
+    /// How the servers are, as the leader sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    pub async fn health(&self) -> Result<Vec<ServerHealth>, Unavailable> {
+        match self.inner.ask_leader(&Request::Health).await? {
+            Response::Health(servers) => Ok(servers),
+            other => Err(inbound::unexpected(&other)),
+        }
+    }
+
     /// Returns when the known leader is another one than at the call.
     pub async fn leader_changed(&self) {
         let mut status = self.inner.raft.status();
@@ -231,6 +243,12 @@ impl Replica {
 
     /// Stops taking part, handing leadership over first. Everything applied is on disk after it.
     pub async fn stop(&self) {
+        self.step_down().await;
+        self.inner.raft.stop().await;
+    }
+
+    /// Hands leadership over, if this server leads and another one can.
+    pub async fn step_down(&self) {
         let status = self.inner.raft.now();
         if status.is_leader && status.voters.len() > 1 {
             let handed = self.inner.raft.transfer_leadership(None).await;
@@ -238,7 +256,6 @@ impl Replica {
                 tracing::warn!(%error, "leadership was not handed over");
             }
         }
-        self.inner.raft.stop().await;
     }
 }
 

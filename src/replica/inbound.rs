@@ -9,9 +9,9 @@ use raft::{Inbound, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::handle::Inner;
-use super::renewals;
+use super::{autopilot, renewals};
 use crate::codec;
-use crate::model::{Command, Renewal, Session, SessionId, Unavailable, Written};
+use crate::model::{Command, Renewal, ServerHealth, Session, SessionId, Unavailable, Written};
 
 /// What a server asks of the leader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub(super) enum Request {
     RemoveServer(String),
     /// Leadership to a server, by its UUID, or to anyone.
     Transfer(Option<String>),
+    /// How the servers are.
+    Health,
 }
 
 /// What the leader answers.
@@ -39,6 +41,8 @@ pub(super) enum Response {
     NotLeader,
     /// It could not be done.
     Unavailable(Unavailable),
+    /// How the servers are, by name.
+    Health(Vec<ServerHealth>),
 }
 
 /// An answer of another kind than the request's: the peer is of another version.
@@ -87,6 +91,7 @@ impl Inner {
             Request::Renew(id) => self.renew_here(id).await,
             Request::RemoveServer(id) => self.remove_here(&id).await,
             Request::Transfer(to) => self.transfer_here(to).await,
+            Request::Health => Response::Health(autopilot::servers(self)),
         }
     }
 

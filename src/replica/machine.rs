@@ -8,17 +8,25 @@ use raft::{CheckpointJob, Entry, Fault, StateMachine};
 use crate::codec;
 use crate::model::Topic;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use crate::watch::Hub;
 
 /// Lives on Raft's machine thread.
 pub(super) struct Machine {
     store: Store,
     hub: Hub,
+    metrics: Metrics,
 }
 
 impl Machine {
-    pub(super) fn new(store: Store, hub: Hub) -> Self {
-        Self { store, hub }
+    pub(super) fn new(store: Store, hub: Hub, metrics: Metrics) -> Self {
+        Self { store, hub, metrics }
+    }
+
+    fn publish(&self, changes: &[Topic]) {
+        for (kind, waiters) in self.hub.publish(changes).iter() {
+            self.metrics.woken(kind, waiters);
+        }
     }
 }
 
@@ -32,7 +40,7 @@ impl StateMachine for Machine {
         let applied = self.store.apply(&payloads, position).map_err(fault)?;
         assert_eq!(applied.replies.len(), payloads.len(), "one reply for each command");
         // Waiters wake before the writer hears of it: whoever is told may read it at once.
-        self.hub.publish(&applied.changes);
+        self.publish(&applied.changes);
         Ok(applied.replies.iter().map(|written| Bytes::from(codec::encode(written))).collect())
     }
 
@@ -43,7 +51,7 @@ impl StateMachine for Machine {
 
     fn restore(&mut self, dir: &Path, position: Bytes) -> Result<(), Fault> {
         self.store.restore(dir, position).map_err(fault)?;
-        self.hub.publish(&[Topic::All]);
+        self.publish(&[Topic::All]);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod leader;
 mod machine;
 mod read;
 mod renewals;
+mod shared;
 mod start;
 mod write;
 

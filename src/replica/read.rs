@@ -1,25 +1,11 @@
 //! A read's way: the barrier where it must be fresh, the wait where it blocks, the view.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::handle::Inner;
 use crate::model::{Consistency, Index, Query, Read, ReadOptions, Unavailable};
-use crate::store::{Evaluated, View};
+use crate::store::Evaluated;
 use crate::{limits, time};
-
-/// The evaluations that parked readers share: each waited-for query with the store's index that
-/// it was evaluated at, and how many wait for it.
-#[derive(Default)]
-pub(super) struct SharedReads {
-    reads: HashMap<Query, SharedRead>,
-}
-
-#[derive(Default)]
-struct SharedRead {
-    waiters: usize,
-    last: Option<(Index, Evaluated)>,
-}
 
 impl Inner {
     pub(super) async fn read(
@@ -95,65 +81,25 @@ impl Inner {
         };
         let until =
             time::now() + wait + time::jitter(wait, limits::WAIT_JITTER_PART, time::random());
-        // The place is taken before the first read, so that no change falls between.
-        let waiter = self
-            .hub
-            .subscribe(View::topics(&query))
-            .map_err(|full| Unavailable::TooMany(full.to_string()))?;
-        let shared = Shared::join(self, query);
+        let reader =
+            self.shared.join(query).map_err(|full| Unavailable::TooMany(full.to_string()))?;
+        let mut mark = reader.mark();
+        // Who comes for data gets what is there now; who only parks needs no evaluation of its own.
+        let first = reader.since(mark);
+        if first.changed > after {
+            return Ok(reader.now());
+        }
         loop {
-            let evaluated = shared.evaluate();
+            // Both branches may be dropped: a lost wake-up is made good by the read that follows.
+            tokio::select! {
+                () = reader.changed(mark) => {}
+                () = tokio::time::sleep_until(until) => return Ok(reader.now()),
+            }
+            mark = reader.mark();
+            let evaluated = reader.since(mark);
             if evaluated.changed > after {
                 return Ok(evaluated);
             }
-            // Both branches may be dropped: a lost wake-up is made good by the read that follows.
-            tokio::select! {
-                () = waiter.changed() => {}
-                () = tokio::time::sleep_until(until) => return Ok(shared.evaluate()),
-            }
-        }
-    }
-}
-
-/// A parked reader's share in the evaluation of its query.
-struct Shared<'a> {
-    inner: &'a Inner,
-    query: Query,
-}
-
-impl<'a> Shared<'a> {
-    fn join(inner: &'a Inner, query: Query) -> Self {
-        inner.shared.lock().reads.entry(query.clone()).or_default().waiters += 1;
-        Self { inner, query }
-    }
-
-    /// The answer now: ten that wait for the same and wake together cost one evaluation.
-    fn evaluate(&self) -> Evaluated {
-        let now = self.inner.view.index();
-        let known = {
-            let shared = self.inner.shared.lock();
-            shared.reads.get(&self.query).and_then(|read| read.last.clone())
-        };
-        if let Some((at, evaluated)) = known
-            && at == now
-        {
-            return evaluated;
-        }
-        let evaluated = self.inner.view.query(&self.query);
-        if let Some(read) = self.inner.shared.lock().reads.get_mut(&self.query) {
-            read.last = Some((now, evaluated.clone()));
-        }
-        evaluated
-    }
-}
-
-impl Drop for Shared<'_> {
-    fn drop(&mut self) {
-        let mut shared = self.inner.shared.lock();
-        let Some(read) = shared.reads.get_mut(&self.query) else { return };
-        read.waiters -= 1;
-        if read.waiters == 0 {
-            shared.reads.remove(&self.query);
         }
     }
 }

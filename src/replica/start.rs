@@ -14,8 +14,9 @@ use super::inbound::Answers;
 use super::leader;
 use super::machine::Machine;
 use crate::lifecycle::Tasks;
-use crate::model::Member;
+use crate::model::{Autopilot, Member};
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use crate::watch::Hub;
 
 /// What a replica needs to know.
@@ -47,12 +48,16 @@ pub struct Options {
     pub snapshot_every: u64,
     /// Log entries kept behind a snapshot, for servers that lag.
     pub keep_behind: u64,
+    /// Autopilot's settings of a new cluster.
+    pub autopilot: Autopilot,
     /// Where Raft's own tasks run: apart from the doors, so that no request of theirs, however
     /// long it computes, holds up a heartbeat.
     pub runtime: tokio::runtime::Handle,
     /// Whether the log is synced before a write is acknowledged. Only the crash test, which must
     /// fail without it, ever says no.
     pub sync: raft::Sync,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Why a replica does not start: this machine's disk or bytes, or its id.
@@ -86,7 +91,7 @@ pub async fn start(
     let (store, view) = Store::open(&options.dir.join("state"))?;
     let hub = Hub::new();
     let answers = Arc::new(Answers::default());
-    let machine = Machine::new(store, hub.clone());
+    let machine = Machine::new(store, hub.clone(), options.metrics.clone());
     let inbound: Arc<dyn raft::Inbound> = Arc::clone(&answers) as Arc<dyn raft::Inbound>;
     let raft = start_raft(&options, node, listener, machine, inbound).await?;
     let replica = Replica::new(raft, view, hub, options, node);

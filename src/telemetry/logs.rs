@@ -5,10 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
+
+use super::monitor::LogMonitor;
 
 /// Longest level text, in bytes.
 const LEVEL_BYTES_MAX: usize = 256;
@@ -57,24 +60,27 @@ impl LogHandle {
     }
 }
 
-/// Starts logs for the whole process; once.
+/// Starts logs for the whole process; once. Gives what changes the level, and where lines can be
+/// listened to.
 ///
 /// # Errors
 ///
 /// [`LogError`] for a level or a file that makes no sense, or a second start.
-pub fn init_logs(options: &LogOptions) -> Result<LogHandle, LogError> {
+pub fn init_logs(options: &LogOptions) -> Result<(LogHandle, LogMonitor), LogError> {
     let (level, handle) = reload::Layer::new(filter(&options.level)?);
     let file = options.file.as_ref().map(open).transpose()?.map(Arc::new);
-    let registry = tracing_subscriber::registry().with(level);
     let lines = fmt::layer().with_ansi(false);
-    let started = match (file, options.json) {
-        (Some(file), true) => registry.with(lines.json().with_writer(file)).try_init(),
-        (Some(file), false) => registry.with(lines.with_writer(file)).try_init(),
-        (None, true) => registry.with(lines.json().with_writer(std::io::stderr)).try_init(),
-        (None, false) => registry.with(lines.with_writer(std::io::stderr)).try_init(),
+    // The level is the file's alone: who listens has one of its own.
+    let lines = match (file, options.json) {
+        (Some(file), true) => lines.json().with_writer(file).boxed(),
+        (Some(file), false) => lines.with_writer(file).boxed(),
+        (None, true) => lines.json().with_writer(std::io::stderr).boxed(),
+        (None, false) => lines.with_writer(std::io::stderr).boxed(),
     };
-    started.ok().ok_or(LogError::Started)?;
-    Ok(LogHandle(handle))
+    let monitor = LogMonitor::default();
+    let registry = tracing_subscriber::registry().with(lines.with_filter(level));
+    registry.with(monitor.layer()).try_init().ok().ok_or(LogError::Started)?;
+    Ok((LogHandle(handle), monitor))
 }
 
 fn open(path: &PathBuf) -> Result<File, LogError> {

@@ -86,6 +86,34 @@ const WRITES: MetricText = text(
     "writes",
     "writes by what became of them: ok, refused, not_applied, unknown",
 );
+const WAKES: MetricText = text(
+    "portolan_wakes_total",
+    "consul.wakes",
+    &["topic"],
+    "wakes",
+    "blocking reads woken by a change, by the kind of topic that they wait for",
+);
+const EVALUATIONS: MetricText = text(
+    "portolan_evaluations_total",
+    "consul.evaluations",
+    &["way"],
+    "evaluations",
+    "evaluations that blocking reads needed: made, or shared with others who wait for the same",
+);
+const ENCODINGS: MetricText = text(
+    "portolan_encodings_total",
+    "consul.encodings",
+    &["way"],
+    "encodings",
+    "answers of blocking reads encoded: made, or shared with others who asked the same",
+);
+const HTTP_REFUSED: MetricText = text(
+    "portolan_http_refused_total",
+    "consul.http.refused",
+    &["bound"],
+    "refusals",
+    "connections and requests refused at the HTTP door, by the bound that they met",
+);
 
 /// A gauge that rooms set. The variants are the rows of its part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +140,8 @@ pub enum Gauge {
     MembersFailed,
     /// Blocking reads that wait here.
     Waiters,
+    /// Open connections at the HTTP door.
+    HttpConnections,
     /// Memory in use.
     ResidentBytes,
     /// Processor time used so far.
@@ -123,7 +153,7 @@ pub enum Gauge {
 }
 
 /// The gauges, in the order of [`Gauge`].
-const GAUGES: [(Gauge, MetricText); 15] = [
+const GAUGES: [(Gauge, MetricText); 16] = [
     (
         Gauge::RaftLeader,
         text("portolan_raft_leader", "consul.raft.leader", &[], "", "1 while this server leads"),
@@ -208,6 +238,16 @@ const GAUGES: [(Gauge, MetricText); 15] = [
         text("portolan_waiters", "consul.waiters", &[], "reads", "blocking reads that wait here"),
     ),
     (
+        Gauge::HttpConnections,
+        text(
+            "portolan_http_connections",
+            "consul.http.connections",
+            &[],
+            "connections",
+            "open connections at the HTTP door",
+        ),
+    ),
+    (
         Gauge::ResidentBytes,
         text(
             "process_resident_memory_bytes",
@@ -243,8 +283,18 @@ const GAUGES: [(Gauge, MetricText); 15] = [
     ),
 ];
 
-const LABELLED: [MetricText; 6] =
-    [HTTP_REQUESTS, HTTP_SECONDS, DNS_QUERIES, DNS_CACHE, READS, WRITES];
+const LABELLED: [MetricText; 10] = [
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    HTTP_REFUSED,
+    DNS_QUERIES,
+    DNS_CACHE,
+    READS,
+    WRITES,
+    WAKES,
+    EVALUATIONS,
+    ENCODINGS,
+];
 
 /// The whole table, for pages of reference.
 pub fn metric_texts() -> impl Iterator<Item = MetricText> {
@@ -292,8 +342,22 @@ struct Inner {
     dns_cache: IntCounterVec,
     reads: IntCounterVec,
     writes: IntCounterVec,
+    wakes: IntCounterVec,
+    evaluations: IntCounterVec,
+    encodings: IntCounterVec,
+    http_refused: IntCounterVec,
     gauges: Vec<PlainGauge>,
     sources: Mutex<Vec<Arc<Source>>>,
+}
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+pub struct HttpConnection(Metrics);
+
+impl Drop for HttpConnection {
+    fn drop(&mut self) {
+        self.0.change(Gauge::HttpConnections, -1.0);
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -323,6 +387,10 @@ impl Metrics {
             dns_cache: counter(&registry, &DNS_CACHE),
             reads: counter(&registry, &READS),
             writes: counter(&registry, &WRITES),
+            wakes: counter(&registry, &WAKES),
+            evaluations: counter(&registry, &EVALUATIONS),
+            encodings: counter(&registry, &ENCODINGS),
+            http_refused: counter(&registry, &HTTP_REFUSED),
             gauges: GAUGES.iter().map(|(_, text)| gauge(&registry, text)).collect(),
             sources: Mutex::new(Vec::new()),
             registry,
@@ -357,10 +425,43 @@ impl Metrics {
         self.0.writes.with_label_values(&[outcome]).inc();
     }
 
+    /// Counts blocking reads that a change woke, by the kind of topic that they wait for.
+    pub fn woken(&self, topic: &'static str, waiters: usize) {
+        let waiters = u64::try_from(waiters).unwrap_or(u64::MAX);
+        self.0.wakes.with_label_values(&[topic]).inc_by(waiters);
+    }
+
+    /// Counts an evaluation that a blocking read needed: `made` or `shared`.
+    pub fn evaluation(&self, way: &'static str) {
+        self.0.evaluations.with_label_values(&[way]).inc();
+    }
+
+    /// Counts the encoding of a blocking read's answer: `made` or `shared`.
+    pub fn encoding(&self, way: &'static str) {
+        self.0.encodings.with_label_values(&[way]).inc();
+    }
+
+    /// Counts a connection or request that the HTTP door refused, by the bound that it met.
+    pub fn http_refused(&self, bound: &'static str) {
+        self.0.http_refused.with_label_values(&[bound]).inc();
+    }
+
+    /// Counts a connection at the HTTP door, as long as what it returns is kept.
+    pub fn http_connection(&self) -> HttpConnection {
+        self.change(Gauge::HttpConnections, 1.0);
+        HttpConnection(self.clone())
+    }
+
     /// Sets a gauge, in the unit of its row.
     pub fn set(&self, gauge: Gauge, value: f64) {
         if let Some(found) = self.0.gauges.get(gauge as usize) {
             found.set(value);
+        }
+    }
+
+    fn change(&self, gauge: Gauge, by: f64) {
+        if let Some(found) = self.0.gauges.get(gauge as usize) {
+            found.add(by);
         }
     }
 

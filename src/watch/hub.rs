@@ -12,7 +12,7 @@ use crate::limits;
 use crate::model::Topic;
 
 /// Wakes waiters by topic. Cheap to clone; all clones are one hub.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hub {
     inner: Arc<Inner>,
 }
@@ -22,29 +22,52 @@ pub struct Hub {
 #[error("more than {} blocking reads", limits::WAITERS_MAX)]
 pub struct TooManyWaiters;
 
-/// A place in the hub. Dropping it gives the place up.
-pub struct Waiter {
+/// A place in the hub, shared by all who wait for the same. Dropping it gives the place up.
+#[derive(Debug)]
+pub struct Place {
     hub: Arc<Inner>,
     topics: Vec<Topic>,
     id: u64,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
-#[derive(Default)]
+/// One who waits at a place. Dropping it gives the wait up.
+#[derive(Debug)]
+pub struct Waiter {
+    hub: Arc<Inner>,
+    bell: Arc<Bell>,
+}
+
+/// How many waiters a publication woke, by the kind of topic that they wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Woken(BTreeMap<&'static str, usize>);
+
+/// What rings at a place.
+#[derive(Debug, Default)]
+struct Bell {
+    /// The last publication that concerned the place.
+    rung: AtomicU64,
+    waiters: AtomicUsize,
+    notify: Notify,
+}
+
+#[derive(Debug, Default)]
 struct Inner {
     waiting: AtomicUsize,
     next: AtomicU64,
     places: Mutex<Places>,
 }
 
-type Waiters = BTreeMap<u64, Arc<Notify>>;
+type Bells = BTreeMap<u64, Arc<Bell>>;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Places {
-    topics: BTreeMap<Topic, Waiters>,
+    topics: BTreeMap<Topic, Bells>,
     /// How many waited-for prefixes there are of each length, so that a changed key is looked up
     /// once for each length in use and not once for each prefix.
     prefix_lengths: BTreeMap<usize, usize>,
+    /// How many publications there were.
+    publications: u64,
 }
 
 impl Hub {
@@ -58,77 +81,124 @@ impl Hub {
         self.inner.waiting.load(Ordering::Relaxed)
     }
 
-    /// Takes a place that any change of `topics` wakes from now on, and [`Topic::All`] too.
+    /// Takes a place that any change of `topics` concerns from now on, and [`Topic::All`] too.
     ///
-    /// Subscribe first, then read, then wait: so no change falls between.
-    ///
-    /// # Errors
-    ///
-    /// [`TooManyWaiters`]: tell the caller to come again later.
+    /// Take the place first, then read, then wait: so no change falls between.
     ///
     /// # Panics
     ///
     /// If `topics` are more than [`limits::TOPICS_MAX`]: no query waits for so many.
-    pub fn subscribe(&self, topics: Vec<Topic>) -> Result<Waiter, TooManyWaiters> {
+    pub fn place(&self, topics: Vec<Topic>) -> Place {
         assert!(topics.len() <= limits::TOPICS_MAX, "a read waits for {} topics", topics.len());
-        if self.inner.waiting.fetch_add(1, Ordering::SeqCst) >= limits::WAITERS_MAX {
-            self.inner.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Err(TooManyWaiters);
-        }
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let wake = Arc::new(Notify::new());
+        let bell = Arc::new(Bell::default());
         let mut places = self.inner.places.lock();
         for topic in &topics {
-            places.add(topic, id, &wake);
+            places.add(topic, id, &bell);
         }
         drop(places);
-        Ok(Waiter { hub: Arc::clone(&self.inner), topics, id, wake })
+        Place { hub: Arc::clone(&self.inner), topics, id, bell }
     }
 
-    /// Wakes every waiter that one of `changes` concerns. Returns at once; never blocks on a waiter.
-    pub fn publish(&self, changes: &[Topic]) {
+    /// Wakes every waiter that one of `changes` concerns, once, and says how many those were.
+    /// Returns at once; never blocks on a waiter.
+    pub fn publish(&self, changes: &[Topic]) -> Woken {
+        let mut ringing = Ringing::default();
         if self.inner.waiting.load(Ordering::SeqCst) == 0 {
-            return;
+            return ringing.woken;
         }
-        let places = self.inner.places.lock();
+        let mut places = self.inner.places.lock();
+        places.publications += 1;
         for change in changes {
-            places.wake(change);
+            places.wake(change, &mut ringing);
         }
+        drop(places);
+        for bell in ringing.bells {
+            bell.notify.notify_waiters();
+        }
+        ringing.woken
     }
 }
 
-impl Waiter {
-    /// Returns once a change concerned this waiter since the last return. May be dropped.
-    pub async fn changed(&self) {
-        self.wake.notified().await;
+impl Place {
+    /// Waits here.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyWaiters`]: tell the caller to come again later.
+    pub fn enter(&self) -> Result<Waiter, TooManyWaiters> {
+        if self.hub.waiting.fetch_add(1, Ordering::SeqCst) >= limits::WAITERS_MAX {
+            self.hub.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Err(TooManyWaiters);
+        }
+        self.bell.waiters.fetch_add(1, Ordering::Relaxed);
+        Ok(Waiter { hub: Arc::clone(&self.hub), bell: Arc::clone(&self.bell) })
     }
 }
 
-impl Drop for Waiter {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.hub.places.lock();
         for topic in &self.topics {
             places.remove(topic, self.id);
         }
-        drop(places);
+    }
+}
+
+impl Waiter {
+    /// A mark that differs once a change concerned this place. Take it before reading.
+    pub fn mark(&self) -> u64 {
+        self.bell.rung.load(Ordering::SeqCst)
+    }
+
+    /// Returns once the mark is another one than `seen`. May be dropped.
+    pub async fn changed(&self, seen: u64) {
+        loop {
+            // Made first: it is told of all that comes later than itself.
+            let rung = self.bell.notify.notified();
+            if self.mark() != seen {
+                return;
+            }
+            rung.await;
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.bell.waiters.fetch_sub(1, Ordering::Relaxed);
         self.hub.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
+impl Woken {
+    /// Each kind of topic with how many of its waiters were woken.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.0.iter().map(|(kind, waiters)| (*kind, *waiters))
+    }
+}
+
+/// The bells that one publication rings.
+#[derive(Default)]
+struct Ringing {
+    bells: Vec<Arc<Bell>>,
+    woken: Woken,
+}
+
 impl Places {
-    fn add(&mut self, topic: &Topic, id: u64, wake: &Arc<Notify>) {
-        let waiters = self.topics.entry(topic.clone()).or_default();
-        let first = waiters.is_empty();
-        waiters.insert(id, Arc::clone(wake));
+    fn add(&mut self, topic: &Topic, id: u64, bell: &Arc<Bell>) {
+        let bells = self.topics.entry(topic.clone()).or_default();
+        let first = bells.is_empty();
+        bells.insert(id, Arc::clone(bell));
         if let (true, Topic::Prefix(prefix)) = (first, topic) {
             *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
         }
     }
 
     fn remove(&mut self, topic: &Topic, id: u64) {
-        let Some(waiters) = self.topics.get_mut(topic) else { return };
-        waiters.remove(&id);
-        if !waiters.is_empty() {
+        let Some(bells) = self.topics.get_mut(topic) else { return };
+        bells.remove(&id);
+        if !bells.is_empty() {
             return;
         }
         self.topics.remove(topic);
@@ -142,55 +212,64 @@ impl Places {
         }
     }
 
-    fn wake(&self, change: &Topic) {
+    fn wake(&self, change: &Topic, ringing: &mut Ringing) {
         match change {
-            Topic::All => self.topics.values().for_each(wake_all),
+            Topic::All => {
+                for (topic, bells) in &self.topics {
+                    self.ring(topic, bells, ringing);
+                }
+            }
             Topic::Key(key) => {
-                self.wake_topic(change);
-                self.wake_prefixes_of(key);
+                self.wake_topic(change, ringing);
+                self.wake_prefixes_of(key, ringing);
             }
             Topic::Prefix(prefix) => {
-                self.wake_prefixes_of(prefix);
-                self.wake_below(prefix, Topic::Key);
-                self.wake_below(prefix, Topic::Prefix);
+                self.wake_prefixes_of(prefix, ringing);
+                self.wake_below(prefix, Topic::Key, ringing);
+                self.wake_below(prefix, Topic::Prefix, ringing);
             }
-            _ => self.wake_topic(change),
+            _ => self.wake_topic(change, ringing),
         }
     }
 
-    fn wake_topic(&self, topic: &Topic) {
-        if let Some(waiters) = self.topics.get(topic) {
-            wake_all(waiters);
+    fn wake_topic(&self, topic: &Topic, ringing: &mut Ringing) {
+        if let Some(bells) = self.topics.get(topic) {
+            self.ring(topic, bells, ringing);
         }
     }
 
-    fn wake_prefixes_of(&self, key: &str) {
+    fn wake_prefixes_of(&self, key: &str, ringing: &mut Ringing) {
         for length in self.prefix_lengths.keys().take_while(|length| **length <= key.len()) {
             if let Some(prefix) = key.get(..*length) {
-                self.wake_topic(&Topic::Prefix(prefix.to_owned()));
+                self.wake_topic(&Topic::Prefix(prefix.to_owned()), ringing);
             }
         }
     }
 
     /// Wakes the waiters on keys (or prefixes) that begin with `prefix`.
-    fn wake_below(&self, prefix: &str, kind: fn(String) -> Topic) {
+    fn wake_below(&self, prefix: &str, kind: fn(String) -> Topic, ringing: &mut Ringing) {
         let from = Bound::Included(kind(prefix.to_owned()));
-        for (topic, waiters) in self.topics.range((from, Bound::Unbounded)) {
+        for (topic, bells) in self.topics.range((from, Bound::Unbounded)) {
             match topic {
                 Topic::Key(name) | Topic::Prefix(name)
                     if name.starts_with(prefix) && *topic == kind(name.clone()) =>
                 {
-                    wake_all(waiters);
+                    self.ring(topic, bells, ringing);
                 }
                 _ => return,
             }
         }
     }
-}
 
-fn wake_all(waiters: &Waiters) {
-    for wake in waiters.values() {
-        wake.notify_one();
+    /// Marks the bells of a topic and notes them down, unless this publication did so already.
+    fn ring(&self, topic: &Topic, bells: &Bells, ringing: &mut Ringing) {
+        for bell in bells.values() {
+            if bell.rung.swap(self.publications, Ordering::SeqCst) != self.publications {
+                ringing.bells.push(Arc::clone(bell));
+                let waiters = bell.waiters.load(Ordering::Relaxed);
+                *ringing.woken.0.entry(topic.kind()).or_default() += waiters;
+            }
+        }
     }
 }
 
@@ -200,12 +279,16 @@ mod tests {
 
     fn woken(topics: &[Topic], changes: &[Topic]) -> bool {
         let hub = Hub::new();
-        let waiter = hub.subscribe(topics.to_vec()).expect("a place");
-        hub.publish(changes);
-        let mut changed = Box::pin(waiter.changed());
+        let place = hub.place(topics.to_vec());
+        let waiter = place.enter().expect("room for one");
+        let seen = waiter.mark();
+        let told = hub.publish(changes);
+        let mut changed = Box::pin(waiter.changed(seen));
         let waker = std::task::Waker::noop();
         let mut context = std::task::Context::from_waker(waker);
-        Future::poll(changed.as_mut(), &mut context).is_ready()
+        let ready = Future::poll(changed.as_mut(), &mut context).is_ready();
+        assert_eq!(told.iter().map(|(_, waiters)| waiters).sum::<usize>(), usize::from(ready));
+        ready
     }
 
     fn key(name: &str) -> Topic {
@@ -245,12 +328,37 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_waiter_leaves_nothing_behind() {
+    fn all_at_one_place_are_woken_once_by_one_publication() {
         let hub = Hub::new();
-        let first = hub.subscribe(vec![prefix("a"), key("a")]).expect("a place");
-        let second = hub.subscribe(vec![prefix("a")]).expect("a place");
+        let place = hub.place(vec![prefix("a")]);
+        let waiters: Vec<_> = (0..3).map(|_| place.enter().expect("room")).collect();
+        let told = hub.publish(&[key("ab"), key("ac"), Topic::Nodes]);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [("prefix", 3)]);
+        drop(waiters);
+        assert_eq!(hub.publish(&[key("ab")]), Woken::default());
+    }
+
+    #[tokio::test]
+    async fn a_change_between_mark_and_wait_is_not_lost() {
+        let hub = Hub::new();
+        let place = hub.place(vec![key("a")]);
+        let waiter = place.enter().expect("room");
+        let seen = waiter.mark();
+        hub.publish(&[key("a")]);
+        waiter.changed(seen).await;
+        assert_ne!(waiter.mark(), seen);
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_nothing_behind() {
+        let hub = Hub::new();
+        let first = hub.place(vec![prefix("a"), key("a")]);
+        let second = hub.place(vec![prefix("a")]);
+        let waiter = second.enter().expect("room");
         drop(first);
         assert_eq!(hub.waiting(), 1);
+        drop(waiter);
+        assert_eq!(hub.waiting(), 0);
         drop(second);
         let places = hub.inner.places.lock();
         assert!(places.topics.is_empty() && places.prefix_lengths.is_empty());

@@ -7,4 +7,4 @@
 
 mod hub;
 
-pub use hub::{Hub, TooManyWaiters, Waiter};
+pub use hub::{Hub, Place, TooManyWaiters, Waiter, Woken};
