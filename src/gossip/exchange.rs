@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::codec;
-use crate::model::Member;
+use crate::model::{Event, Member};
 
 /// Longest message, in bytes: as many members as there may be, at some hundred bytes each.
 const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -19,6 +19,10 @@ pub(super) struct Message {
     pub(super) from: Member,
     /// Whom it knows.
     pub(super) members: Vec<Member>,
+    /// The events of the last while, from the oldest on.
+    pub(super) events: Vec<Event>,
+    /// Its Lamport clock of events.
+    pub(super) event_clock: u64,
 }
 
 /// Speaks first, then listens.

@@ -9,6 +9,9 @@ use crate::model::{Member, MemberStatus};
 /// Unanswered calls in a row after which a member has failed.
 const MISSES_MAX: u32 = 3;
 
+/// The tag of a member that left and is to be shown no more. No member gives itself this one.
+const PRUNED: &str = "pruned";
+
 /// All known members by id, this one among them.
 pub(super) struct Members {
     me: String,
@@ -88,6 +91,9 @@ impl Members {
                 if member.status == MemberStatus::Left {
                     known.member.status = MemberStatus::Left;
                 }
+                if is_pruned(member) {
+                    known.member.tags.insert(PRUNED.to_owned(), String::new());
+                }
             }
             Some(_) | None => {
                 let known = Known { member: member.clone(), misses: 0 };
@@ -111,6 +117,23 @@ impl Members {
         fails
     }
 
+    /// Everyone who is to be shown: all but those that left and were told to be forgotten.
+    pub(super) fn shown(&self) -> Vec<Member> {
+        let mut all = self.all().to_vec();
+        all.retain(|member| !is_pruned(member));
+        all
+    }
+
+    /// Has the members of a name that left shown no more, here and, as they hear of it, elsewhere.
+    pub(super) fn prune(&mut self, name: &str) {
+        for known in self.known.values_mut() {
+            let member = &mut known.member;
+            if member.name == name && member.status == MemberStatus::Left && member.id != self.me {
+                member.tags.insert(PRUNED.to_owned(), String::new());
+            }
+        }
+    }
+
     /// Declares a member that does not answer gone; false when there is none of this name.
     pub(super) fn force_leave(&mut self, name: &str) -> bool {
         let me = self.me.clone();
@@ -125,6 +148,10 @@ impl Members {
         }
         found
     }
+}
+
+fn is_pruned(member: &Member) -> bool {
+    member.status == MemberStatus::Left && member.tags.contains_key(PRUNED)
 }
 
 #[cfg(test)]
@@ -195,5 +222,13 @@ mod tests {
         assert!((0..3).any(|_| members.missed("b")), "three misses fail it");
         assert!(members.force_leave("name-b") && !members.force_leave("name-x"));
         assert_eq!(status(&members, "b"), Some(MemberStatus::Left));
+        members.prune("name-a");
+        members.prune("name-b");
+        assert_eq!((members.all().len(), members.shown().len()), (2, 1), "never oneself");
+        let mut other = Members::new(member("c", 1, MemberStatus::Alive));
+        other.hear(members.me(), &members.all());
+        assert_eq!(other.shown().len(), 2, "the others hear of it");
+        other.hear(&member("b", 2, MemberStatus::Alive), &[]);
+        assert_eq!(other.shown().len(), 3, "who comes back is shown again");
     }
 }

@@ -11,6 +11,7 @@ use super::exchange::{self, Message};
 use super::handle::{Gossip, Inner};
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::model::{Member, host_port};
+use crate::time;
 
 /// Between two rounds of calls.
 const ROUND: Duration = Duration::from_secs(1);
@@ -18,8 +19,6 @@ const ROUND: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long somebody who connected may take to speak and to listen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between two attempts to find somebody.
-const JOIN_RETRY: Duration = Duration::from_secs(1);
 /// Calls under way at once.
 const CALLS_MAX: usize = 32;
 /// Callers answered at once.
@@ -108,23 +107,60 @@ async fn call(inner: &Inner, address: &str) -> std::io::Result<Message> {
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut)))
 }
 
-/// Looks for others until one was found.
+/// Tells everyone of an event as soon as it is fired; the rounds tell those who missed it.
+pub(super) async fn spread_events(gossip: Gossip, mut shutdown: Shutdown) {
+    let inner = &gossip.inner;
+    loop {
+        // Either may be dropped: the rounds tell of the same events.
+        tokio::select! {
+            () = async { inner.fired.notified().await; spread_once(inner).await } => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Calls everyone but those that left. Who does not answer has missed no round by that: rounds
+/// alone judge, at their own pace.
+async fn spread_once(inner: &Inner) {
+    let to_call = inner.members.lock().to_call();
+    futures::stream::iter(to_call)
+        .for_each_concurrent(CALLS_MAX, |member| async move {
+            let address = host_port(&member.address, member.port);
+            if let Ok(heard) = call(inner, &address).await {
+                inner.hear(&heard);
+            }
+        })
+        .await;
+}
+
+/// Looks for others until one was found, or until there were as many attempts as may be.
 pub(super) async fn join_until_found(gossip: Gossip, mut shutdown: Shutdown) {
     let inner = &gossip.inner;
-    if inner.options.join.is_empty() {
+    let options = &inner.options;
+    if !options.join_once.is_empty()
+        && let Err(error) = join(inner, &options.join_once).await
+    {
+        tracing::warn!(error, "nobody answered at the start");
+    }
+    if options.join.is_empty() {
         return;
     }
-    let mut told = false;
+    let mut attempts = 0;
     while gossip.members().len() < 2 {
-        if let Err(error) = join(inner, &inner.options.join).await
-            && !told
-        {
-            told = true;
-            tracing::info!(error, "nobody answers yet; trying on");
+        if let Err(error) = join(inner, &options.join).await {
+            attempts += 1;
+            if attempts == options.retry_max {
+                tracing::error!(error, attempts, "nobody answered; giving up");
+                inner.gave_up.send_replace(true);
+                return;
+            }
+            if attempts == 1 {
+                tracing::info!(error, "nobody answers yet; trying on");
+            }
         }
         // Waiting may be dropped.
         tokio::select! {
-            () = tokio::time::sleep(JOIN_RETRY) => {}
+            () = tokio::time::sleep(options.retry) => {}
             () = shutdown.wait() => return,
         }
     }
@@ -141,11 +177,22 @@ pub(super) async fn join(inner: &Inner, addresses: &[String]) -> Result<usize, S
                 answered += 1;
                 inner.hear(&heard);
             }
-            Err(error) => failed.push(format!("{target}: {error}")),
+            Err(error) => failed.push(refused(&target, &error)),
         }
     }
     inner.tell();
     if answered == 0 && !failed.is_empty() { Err(failed.join("; ")) } else { Ok(answered) }
+}
+
+/// Why a call failed, in the words of Go's dialer, which operators search for.
+fn refused(target: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => {
+            format!("dial tcp {target}: connect: connection refused")
+        }
+        std::io::ErrorKind::TimedOut => format!("dial tcp {target}: i/o timeout"),
+        _ => format!("dial tcp {target}: {error}"),
+    }
 }
 
 /// `address` with a port: its own, or `port`.
@@ -158,9 +205,14 @@ fn with_port(address: &str, port: u16) -> String {
 impl Inner {
     fn message(&self) -> Message {
         let bootstrapped = (self.options.bootstrapped)();
+        let (events, event_clock) = {
+            let mut events = self.events.lock();
+            (events.still_told(time::now()), events.clock())
+        };
         let mut members = self.members.lock();
         members.change_me(|me| me.bootstrapped = bootstrapped);
-        Message { from: members.me().clone(), members: members.all().to_vec() }
+        let (from, members) = (members.me().clone(), members.all().to_vec());
+        Message { from, members, events, event_clock }
     }
 
     fn hear(&self, heard: &Message) {
@@ -171,6 +223,10 @@ impl Inner {
         }
         self.members.lock().hear(&heard.from, &heard.members);
         self.tell();
+        let news = self.events.lock().hear(&heard.events, heard.event_clock, time::now());
+        for event in news {
+            self.hand_on(event);
+        }
     }
 }
 
@@ -178,11 +234,11 @@ impl Inner {
 mod tests {
     use std::collections::BTreeMap;
 
-    use tokio::sync::watch;
+    use tokio::sync::{mpsc, watch};
 
     use super::*;
     use crate::gossip::Options;
-    use crate::model::MemberStatus;
+    use crate::model::{Event, MemberStatus};
 
     fn member(id: &str, port: u16) -> Member {
         Member {
@@ -201,11 +257,53 @@ mod tests {
     }
 
     async fn start(id: &str, tasks: &Tasks) -> Gossip {
+        start_hearing(id, tasks).await.0
+    }
+
+    async fn start_hearing(id: &str, tasks: &Tasks) -> (Gossip, mpsc::Receiver<Event>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let me = member(id, port);
-        let options = Options { me, join: Vec::new(), port, bootstrapped: Box::new(|| false) };
-        Gossip::start(options, listener, watch::Sender::default(), tasks)
+        let (events, heard) = mpsc::channel(8);
+        let bootstrapped = Box::new(|| false);
+        let options = Options {
+            me,
+            join: Vec::new(),
+            join_once: Vec::new(),
+            retry: Duration::from_secs(1),
+            retry_max: 0,
+            port,
+            bootstrapped,
+            events,
+        };
+        (Gossip::start(options, listener, watch::Sender::default(), tasks), heard)
+    }
+
+    /// Also a member that its sender does not know: the second tells the third.
+    #[tokio::test]
+    async fn an_event_comes_to_everyone_once() {
+        let tasks = Tasks::new();
+        let (one, mut first) = start_hearing("one", &tasks).await;
+        let (two, mut second) = start_hearing("two", &tasks).await;
+        let (three, mut third) = start_hearing("three", &tasks).await;
+        let at = |gossip: &Gossip| vec![format!("127.0.0.1:{}", gossip.inner.options.me.port)];
+        two.join(&at(&one)).await.unwrap();
+        for name in ["a", "b"] {
+            one.fire(Event { id: uuid::Uuid::new_v4(), name: name.to_owned(), ..Event::default() });
+        }
+        three.join(&at(&two)).await.unwrap();
+        for heard in [&mut first, &mut second, &mut third] {
+            let seen = [heard.recv().await.unwrap(), heard.recv().await.unwrap()];
+            let seen = seen.map(|event| (event.name, event.ltime));
+            assert_eq!(seen, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        }
+        for gossip in [&one, &two, &three] {
+            call_once(&gossip.inner).await;
+        }
+        for heard in [&mut first, &mut second, &mut third] {
+            assert!(heard.try_recv().is_err(), "no event comes twice");
+        }
+        tasks.stop(Duration::from_secs(5)).await;
     }
 
     /// A server that lost its disk comes back at its address under another id.
@@ -221,6 +319,30 @@ mod tests {
         let seen: Vec<_> = one.members().into_iter().map(|m| (m.id, m.status)).collect();
         assert!(seen.contains(&("gone".to_owned(), MemberStatus::Failed)), "{seen:?}");
         assert!(seen.contains(&("two".to_owned(), MemberStatus::Alive)), "{seen:?}");
+        tasks.stop(Duration::from_secs(5)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_gives_up_after_as_many_attempts_as_it_may() {
+        let tasks = Tasks::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let options = Options {
+            me: member("one", listener.local_addr().unwrap().port()),
+            join: vec![nobody.clone()],
+            join_once: vec![nobody],
+            retry: Duration::from_secs(30),
+            retry_max: 3,
+            port: 8301,
+            bootstrapped: Box::new(|| false),
+            events: mpsc::channel(8).0,
+        };
+        let began = time::now();
+        let gossip = Gossip::start(options, listener, watch::Sender::default(), &tasks);
+        gossip.gave_up().await;
+        assert!(began.elapsed() >= Duration::from_mins(1), "two pauses between three attempts");
         tasks.stop(Duration::from_secs(5)).await;
     }
 
