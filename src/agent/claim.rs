@@ -77,6 +77,12 @@ impl Claim {
         self.wake_if_new(judged);
     }
 
+    /// Judges an alias anew, as [`Registry::align`].
+    pub(super) fn align(&self, who: (&str, u64)) {
+        let judged = self.registry().align(who, When::now());
+        self.wake_if_new(judged);
+    }
+
     /// A TTL check was not told in time, as [`Registry::expire`].
     pub(super) fn expire(&self, who: (&str, u64)) -> Judged {
         let judged = self.registry().expire(who, When::now());

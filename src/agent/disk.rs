@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{CheckStatus, Service};
 
-use super::handle::CheckSpec;
+use super::spec::CheckSpec;
 
 /// The shape of the files; a higher one was written by a newer version and is not understood.
 const VERSION: u32 = 1;

@@ -2,24 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
-
 use crate::client::Client;
 use crate::lifecycle::Tasks;
-use crate::model::{Check, CheckStatus, Node, Service};
+use crate::limits;
+use crate::model::{Check, CheckStatus, Event, Node, Service};
 use crate::time;
+use tokio::sync::{oneshot, watch};
 
 use super::checks::Checker;
 use super::claim::Claim;
 use super::disk::{Batch, Disk, Kept, Verdict};
+use super::events::{self, EventError, Events};
 use super::plan::{Plan, maintenance_check, maintenance_id};
 use super::registry::{Judged, Registry};
 use super::run;
+use super::spec::{CheckSpec, Scripts};
 
 /// What this host claims, and the right to change it. Cheap to clone.
 ///
@@ -29,11 +31,13 @@ use super::run;
 pub struct Agent {
     claim: Arc<Claim>,
     checker: Checker,
+    events: Arc<Events>,
+    scripts: Scripts,
     tasks: Tasks,
 }
 
 /// What the agent needs to know of its host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// This node as the catalog shows it (id, name, address, tagged addresses, meta).
     pub node: Node,
@@ -42,20 +46,13 @@ pub struct Options {
     /// How long a new output alone may wait, within half of it more or less; zero does not wait.
     /// Consul: `check_update_interval`, 5 min.
     pub output_interval: Duration,
-}
-
-/// A check as its owner defines it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckSpec {
-    /// Id, name, notes, service, first status, kind and definition; empty id and name are filled
-    /// in by [`Agent::register_service`] as Consul does (`service:<id>`, `service:<id>:1`…).
-    pub check: Check,
-    /// Passing results in a row before it passes; 0 and 1 mean at once.
-    pub success_before_passing: u32,
-    /// Failures in a row before it is critical; 0 and 1 mean at once.
-    pub failures_before_critical: u32,
-    /// Bytes of output kept, at most [`crate::limits::CHECK_OUTPUT_BYTES_MAX`], which 0 means.
+    /// Most bytes of output that a check keeps, at most [`limits::CHECK_OUTPUT_BYTES_MAX`], which
+    /// 0 means. Consul: `check_output_max_size`.
     pub output_max: usize,
+    /// Whether outputs are not kept at all. Consul: `discard_check_output`.
+    pub discard_output: bool,
+    /// Which checks may run programs.
+    pub scripts: Scripts,
 }
 
 /// Why the agent says no.
@@ -73,6 +70,9 @@ pub enum AgentError {
     /// This agent holds as many as it may.
     #[error("more than {0} registrations")]
     TooMany(usize),
+    /// The check runs a program, and this agent was not told to let it; the text is Consul's.
+    #[error("{0}")]
+    ScriptsOff(&'static str),
     /// The registration could not be kept on disk.
     #[error("cannot keep the registration: {0}")]
     Disk(String),
@@ -103,29 +103,36 @@ impl Agent {
     /// [`AgentError::Disk`] if `options.dir` cannot be made or read, or no HTTP client be built. A
     /// single damaged file is reported, set aside, and no error.
     pub fn start(options: Options, client: Client, tasks: &Tasks) -> Result<Self, AgentError> {
-        let agent = Self::load(options, tasks)?;
+        let agent = Self::load(options, Some(client.clone()), tasks)?;
         let keep_true = run::keep_true(client, Arc::clone(&agent.claim), tasks.shutdown());
         tasks.spawn(keep_true);
         tasks.spawn(run::reap(agent.clone(), tasks.shutdown()));
         Ok(agent)
     }
 
-    /// As `start`, but tells the catalog nothing.
-    fn load(options: Options, tasks: &Tasks) -> Result<Self, AgentError> {
+    /// As `start`, but tells the catalog nothing, and reads it only to follow aliases.
+    fn load(options: Options, client: Option<Client>, tasks: &Tasks) -> Result<Self, AgentError> {
+        let scripts = options.scripts;
         let (disk, kept) = match &options.dir {
-            Some(dir) => {
-                let opened = Disk::open(dir);
-                let opened = opened.map_err(|error| AgentError::Disk(error.to_string()));
-                opened.map(|(disk, kept)| (Some(disk), kept))?
-            }
+            Some(dir) => open(dir, scripts)?,
             None => (None, Kept::default()),
         };
+        let output_max = match options.output_max {
+            0 => limits::CHECK_OUTPUT_BYTES_MAX,
+            own => own.min(limits::CHECK_OUTPUT_BYTES_MAX),
+        };
         let mut registry = Registry::new(options.node, options.output_interval);
+        (registry.output_max, registry.discard_output) = (output_max, options.discard_output);
         let starts = registry.load(kept, time::now());
         let claim = Arc::new(Claim::new(registry, disk));
-        let checker = Checker::new(Arc::clone(&claim), tasks.clone())?;
+        let checker = Checker::new(Arc::clone(&claim), tasks.clone(), client, output_max)?;
         checker.start_all(starts);
-        Ok(Self { claim, checker, tasks: tasks.clone() })
+        Ok(Self { claim, checker, events: Arc::default(), scripts, tasks: tasks.clone() })
+    }
+
+    /// Keeps outputs from now on, or keeps them no more; those that are there stay.
+    pub fn discard_output(&self, discard: bool) {
+        self.claim.registry().discard_output = discard;
     }
 
     /// This node as it is registered.
@@ -142,7 +149,8 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`AgentError::TooMany`], [`AgentError::Disk`]: nothing is claimed then.
+    /// [`AgentError::ScriptsOff`], [`AgentError::TooMany`], [`AgentError::Disk`]: nothing is
+    /// claimed then.
     ///
     /// Source: Consul HTTP API, "Register Service".
     pub async fn register_service(
@@ -151,6 +159,7 @@ impl Agent {
         checks: Vec<CheckSpec>,
         replace_checks: ReplaceChecks,
     ) -> Result<(), AgentError> {
+        checks.iter().try_for_each(|check| self.scripts.judge(check))?;
         let agent = self.clone();
         self.finish(async move {
             let _turn = agent.claim.turn().await;
@@ -180,10 +189,12 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`AgentError::UnknownService`], [`AgentError::TooMany`], [`AgentError::Disk`].
+    /// [`AgentError::ScriptsOff`], [`AgentError::UnknownService`], [`AgentError::TooMany`],
+    /// [`AgentError::Disk`].
     ///
     /// Source: Consul HTTP API, "Register Check".
     pub async fn register_check(&self, check: CheckSpec) -> Result<(), AgentError> {
+        self.scripts.judge(&check)?;
         let agent = self.clone();
         self.finish(async move {
             let _turn = agent.claim.turn().await;
@@ -260,9 +271,45 @@ impl Agent {
         self.claim.registry().shown_services()
     }
 
+    /// One local service.
+    pub fn service(&self, id: &str) -> Option<Arc<Service>> {
+        self.claim.registry().services.get(id).map(|entry| Arc::clone(&entry.shown))
+    }
+
+    /// Tells of each change of a local service from now on; which one it was is not said.
+    pub fn service_changes(&self) -> watch::Receiver<()> {
+        self.claim.registry().listen()
+    }
+
     /// The local checks by id, as the catalog shows them: without what they are run with.
     pub fn checks(&self) -> BTreeMap<String, Arc<Check>> {
         self.claim.registry().shown_checks()
+    }
+
+    /// Says what is wrong with an event that somebody wants to fire.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`]: a filter that is no pattern, or that hangs in the air.
+    pub fn check_event(&self, event: &Event) -> Result<(), EventError> {
+        events::check(event)
+    }
+
+    /// Takes an event of the pool, and keeps it if its filters say that it is for this agent.
+    pub fn hear(&self, event: Event) {
+        let (node, services) = (self.node(), self.services());
+        self.events.hear(event, &node.name, services.values());
+    }
+
+    /// The last [`crate::limits::EVENTS_KEPT_MAX`] events that were for this agent, from the
+    /// oldest on.
+    pub fn events(&self) -> Vec<Arc<Event>> {
+        self.events.all()
+    }
+
+    /// Changes with each event that this agent keeps from now on.
+    pub fn event_count(&self) -> watch::Receiver<u64> {
+        self.events.count()
     }
 
     /// Deregisters the services that were critical for too long.
@@ -358,6 +405,24 @@ impl Agent {
     }
 }
 
+/// Opens the folder and reads what is kept. A check that may not run its program any more is
+/// taken out, as Consul does.
+fn open(dir: &Path, scripts: Scripts) -> Result<(Option<Disk>, Kept), AgentError> {
+    let failed = |error: io::Error| AgentError::Disk(error.to_string());
+    let (disk, mut kept) = Disk::open(dir).map_err(failed)?;
+    let mut gone_checks = Vec::new();
+    kept.checks.retain(|(spec, _)| match scripts.judge(spec) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(check = spec.check.id, %error, "a kept check is taken out");
+            gone_checks.push(spec.check.id.clone());
+            false
+        }
+    });
+    disk.write(&Batch { gone_checks, ..Batch::default() }).map_err(failed)?;
+    Ok((Some(disk), kept))
+}
+
 #[cfg(test)]
 mod tests {
     use parking_lot::Mutex;
@@ -383,7 +448,9 @@ mod tests {
             let node = Node { name: "n1".to_owned(), ..Node::default() };
             let output_interval = Duration::from_mins(5);
             let tasks = Tasks::new();
-            let agent = Agent::load(Options { node, dir, output_interval }, &tasks).unwrap();
+            let scripts = Scripts::On;
+            let options = Options { node, dir, output_interval, scripts, ..Options::default() };
+            let agent = Agent::load(options, None, &tasks).unwrap();
             let mirror = Arc::<Mutex<Mirror>>::default();
             let (claim, there) = (Arc::clone(&agent.claim), Arc::clone(&mirror));
             let pushed = Arc::new(Notify::new());
@@ -504,6 +571,126 @@ mod tests {
         assert_eq!((host.agent.services().len(), host.agent.checks().len()), (0, 0));
     }
 
+    fn alias(service: &str) -> CheckSpec {
+        let mut spec = CheckSpec::default();
+        spec.check.name = format!("alias of {service}");
+        spec.check.kind = CheckKind::Alias;
+        service.clone_into(&mut spec.how.alias_service);
+        spec
+    }
+
+    /// Returns once a check has this verdict.
+    async fn seen(host: &Host, id: &str, status: CheckStatus, output: &str) {
+        let wanted = (status, output.to_owned());
+        while host.verdict(id) != wanted {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alias_follows_at_once() {
+        use CheckStatus::{Critical, Passing, Warning};
+        let host = Host::start(None);
+        let start = time::now();
+        host.agent.register_check(alias("web")).await.unwrap();
+        let gone = "Service web could not be found on node ";
+        seen(&host, "alias of web", Critical, gone).await;
+        host.register(vec![ttl(3600)]).await;
+        let failing = |why: &str| format!("Aliased check \"Service 'web' check\" failing: {why}");
+        seen(&host, "alias of web", Critical, &failing("")).await;
+        host.tell(Passing, "fine").await;
+        seen(&host, "alias of web", Passing, "All checks passing.").await;
+        host.tell(Warning, "so so").await;
+        seen(&host, "alias of web", Warning, &failing("so so")).await;
+        host.agent.maintenance(None, Some(String::new())).await.unwrap();
+        let maintained = "Aliased check \"Node Maintenance Mode\" failing: ";
+        seen(&host, "alias of web", Critical, maintained).await;
+        host.agent.maintenance(None, None).await.unwrap();
+        seen(&host, "alias of web", Warning, &failing("so so")).await;
+        host.agent.deregister_service("web").await.unwrap();
+        seen(&host, "alias of web", Critical, gone).await;
+        assert!(time::now() - start < Duration::from_secs(1), "nothing was polled for");
+        let there = host.mirror.lock().checks["alias of web"].status.clone();
+        assert_eq!(there, Critical, "the catalog is told as well");
+        host.agent.deregister_check("alias of web").await.unwrap();
+        assert_eq!(host.agent.checks().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn aliases_of_each_other_come_to_rest() {
+        let host = Host::start(None);
+        for (own, other) in [("a", "b"), ("b", "a")] {
+            let service = Service { name: own.to_owned(), ..Service::default() };
+            let checks = vec![alias(other)];
+            host.agent.register_service(service, checks, ReplaceChecks::No).await.unwrap();
+        }
+        sleep(Duration::from_secs(10)).await;
+        let rest = host.verdict("service:a");
+        assert_eq!(rest.0, CheckStatus::Critical);
+        assert!(rest.1.len() <= limits::CHECK_OUTPUT_BYTES_MAX, "{} bytes", rest.1.len());
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(host.verdict("service:a"), rest);
+    }
+
+    fn script(from_file: bool) -> CheckSpec {
+        let mut spec = CheckSpec { from_file, ..CheckSpec::default() };
+        spec.check.name = format!("from a file: {from_file}");
+        spec.check.kind = CheckKind::Script;
+        spec.how.args = vec!["true".to_owned()];
+        spec
+    }
+
+    #[tokio::test]
+    async fn a_kept_program_is_not_run_where_it_is_not_allowed_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::start(Some(dir.path().to_owned()));
+        host.agent.register_check(script(true)).await.unwrap();
+        host.agent.register_check(script(false)).await.unwrap();
+        drop(host);
+        for (scripts, left) in [(Scripts::FromFiles, 1), (Scripts::On, 1), (Scripts::Off, 0)] {
+            let options =
+                Options { dir: Some(dir.path().to_owned()), scripts, ..Options::default() };
+            let agent = Agent::load(options, None, &Tasks::new()).unwrap();
+            assert_eq!(agent.checks().len(), left, "{scripts:?}");
+            let network = agent.register_check(script(false)).await;
+            assert_eq!(network.is_ok(), scripts == Scripts::On, "{scripts:?}");
+            if scripts == Scripts::On {
+                agent.deregister_check("from a file: false").await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outputs_are_bounded_or_not_kept_at_all() {
+        let host = Host::start(None);
+        host.agent.claim.registry().output_max = 4;
+        host.register(vec![ttl(3600)]).await;
+        host.tell(CheckStatus::Passing, "a long story").await;
+        let cut = "a lo ... (captured 4 of 12 bytes)".to_owned();
+        assert_eq!(host.verdict("service:web"), (CheckStatus::Passing, cut));
+        host.agent.discard_output(true);
+        host.tell(CheckStatus::Warning, "a long story").await;
+        assert_eq!(host.verdict("service:web"), (CheckStatus::Warning, String::new()));
+    }
+
+    #[tokio::test]
+    async fn changes_of_services_are_told_and_others_are_not() {
+        let host = Host::start(None);
+        host.register(vec![ttl(60)]).await;
+        let mut changes = host.agent.service_changes();
+        assert!(!changes.has_changed().unwrap());
+        host.tell(CheckStatus::Passing, "fine").await;
+        host.register(vec![ttl(60)]).await;
+        assert!(!changes.has_changed().unwrap(), "a verdict and the same again are no news");
+        let other = Service { name: "web".to_owned(), port: 1, ..Service::default() };
+        host.agent.register_service(other, Vec::new(), ReplaceChecks::No).await.unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(host.agent.service("web").map(|service| service.port), Some(1));
+        host.agent.deregister_service("web").await.unwrap();
+        changes.changed().await.unwrap();
+        assert!(host.agent.service("web").is_none());
+    }
+
     #[tokio::test]
     async fn maintenance_is_a_check_that_comes_and_goes() {
         let host = Host::start(None);
@@ -564,15 +751,15 @@ mod tests {
             host.pushed.notified().await;
         }
         let shown = Arc::clone(&host.agent.checks()["service:web"]);
-        assert_eq!(shown.definition, crate::model::CheckDefinition::default());
+        let shows = crate::model::CheckDefinition { interval_ms: 1, ..Default::default() };
+        assert_eq!(shown.definition, shows);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_catalog_a_registration_returns_after_a_second() {
         let tasks = Tasks::new();
         let node = Node { name: "n1".to_owned(), ..Node::default() };
-        let options = Options { node, dir: None, output_interval: Duration::ZERO };
-        let agent = Agent::load(options, &tasks).unwrap();
+        let agent = Agent::load(Options { node, ..Options::default() }, None, &tasks).unwrap();
         let start = time::now();
         let service = Service { name: "web".to_owned(), ..Service::default() };
         agent.register_service(service, Vec::new(), ReplaceChecks::No).await.unwrap();

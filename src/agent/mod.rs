@@ -16,6 +16,7 @@ mod bounds;
 mod checks;
 mod claim;
 mod disk;
+mod events;
 mod handle;
 #[cfg(test)]
 mod mirror;
@@ -23,6 +24,9 @@ mod plan;
 mod push;
 mod registry;
 mod run;
+mod spec;
 mod sync;
 
-pub use handle::{Agent, AgentError, CheckSpec, Options, ReplaceChecks};
+pub use events::EventError;
+pub use handle::{Agent, AgentError, Options, ReplaceChecks};
+pub use spec::{CheckRun, CheckSpec, Scripts};

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crate::limits;
-use crate::model::{Check, CheckKind, CheckStatus, Service};
+use crate::model::{Check, CheckDefinition, CheckKind, CheckStatus, Service};
 
 use super::bounds;
-use super::handle::CheckSpec;
+use super::spec::CheckSpec;
 
 /// What a registration will change, worked out before anything is written.
 #[derive(Debug, Default)]
@@ -72,9 +71,10 @@ pub(super) fn belong(check: &mut Check, service: &Service) {
     check.service_tags.clone_from(&service.tags);
 }
 
-/// The check as everybody may see it: without what it is run with.
+/// The check as everybody may see it: of what it is run with, only how often and how long.
 pub(super) fn shown(spec: &CheckSpec) -> Check {
-    let definition = crate::model::CheckDefinition::default();
+    let CheckDefinition { interval_ms, timeout_ms, .. } = spec.check.definition;
+    let definition = CheckDefinition { interval_ms, timeout_ms, ..CheckDefinition::default() };
     Check { definition, ..spec.check.clone() }
 }
 
@@ -115,11 +115,11 @@ pub(super) fn span(ms: u64, least: Duration) -> Duration {
     Duration::from_millis(ms).clamp(least, bounds::CHECK_SPAN_MAX)
 }
 
-/// How many bytes of output a check keeps.
-pub(super) fn output_max(spec: &CheckSpec) -> usize {
+/// How many bytes of output a check keeps where this agent allows `most`.
+pub(super) fn output_max(spec: &CheckSpec, most: usize) -> usize {
     match spec.output_max {
-        0 => limits::CHECK_OUTPUT_BYTES_MAX,
-        own => own.min(limits::CHECK_OUTPUT_BYTES_MAX),
+        0 => most,
+        own => own.min(most),
     }
 }
 

@@ -229,9 +229,10 @@ mod tests {
     use std::time::Duration;
 
     use super::super::disk::Verdict;
-    use super::super::handle::{AgentError, CheckSpec, ReplaceChecks};
+    use super::super::handle::{AgentError, ReplaceChecks};
     use super::super::mirror::Mirror;
     use super::super::registry::{Judged, When};
+    use super::super::spec::CheckSpec;
     use super::*;
     use crate::model::{CheckKind, CheckStatus, Node};
     use crate::time;

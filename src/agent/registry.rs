@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::limits;
@@ -12,28 +13,39 @@ use crate::model::{Check, CheckKind, CheckStatus, Node, Service};
 use crate::time;
 
 use super::bounds;
-use super::checks::{Runner, expired, told};
+use super::checks::{Runner, alias_verdict, expired, told};
 use super::disk::{Kept, Verdict};
-use super::handle::{AgentError, CheckSpec, ReplaceChecks};
+use super::handle::{AgentError, ReplaceChecks};
 use super::plan::{
     Plan, Planned, belong, fill_check, fill_checks, fill_service, output_max, shown, span,
 };
 use super::push::Pending;
+use super::spec::CheckSpec;
 
 /// What this host claims.
 #[derive(Debug)]
 pub(super) struct Registry {
     pub(super) node: Arc<Node>,
     output_interval: Duration,
+    /// Most bytes of output that a check keeps.
+    pub(super) output_max: usize,
+    /// Whether outputs are not kept at all.
+    pub(super) discard_output: bool,
     pub(super) services: BTreeMap<String, ServiceEntry>,
     pub(super) checks: BTreeMap<String, CheckEntry>,
     /// The ids of each service's checks. Holds exactly the checks that have a service.
     pub(super) of_service: BTreeMap<String, BTreeSet<String>>,
+    /// The ids of the checks that have none: the node's own.
+    of_node: BTreeSet<String>,
+    /// The ids of the aliases of this agent's own instances, by the instance's id.
+    aliases: BTreeMap<String, BTreeSet<String>>,
     pub(super) pending: Pending,
     /// When new outputs alone are told. Holds exactly what the entries hold.
     pub(super) outputs_due: BTreeSet<(Instant, String)>,
     /// Grows with each change that is to be pushed.
     pub(super) generation: u64,
+    /// Tells of each change of a service as it is shown.
+    told: watch::Sender<()>,
     runs: u64,
 }
 
@@ -97,12 +109,17 @@ impl Registry {
         Self {
             node: Arc::new(node),
             output_interval,
+            output_max: limits::CHECK_OUTPUT_BYTES_MAX,
+            discard_output: false,
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             of_service: BTreeMap::new(),
+            of_node: BTreeSet::new(),
+            aliases: BTreeMap::new(),
             pending: Pending::default(),
             outputs_due: BTreeSet::new(),
             generation: 0,
+            told: watch::Sender::new(()),
             runs: 0,
         }
     }
@@ -225,7 +242,20 @@ impl Registry {
             belong(Arc::make_mut(&mut entry.shown), &service);
         }
         let shown = Arc::new(service.clone());
-        self.services.insert(service.id.clone(), ServiceEntry { given: service, shown });
+        let id = service.id.clone();
+        self.services.insert(id.clone(), ServiceEntry { given: service, shown });
+        self.stir(&id);
+        self.wake();
+    }
+
+    /// Wakes who waits for a change of a service.
+    pub(super) fn wake(&self) {
+        self.told.send_replace(());
+    }
+
+    /// Tells of changes of services from now on; what changed is for its owner to look up.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
     }
 
     /// Puts a check. One that is there keeps its verdict; it is started again only if it is run
@@ -234,13 +264,11 @@ impl Registry {
         let id = spec.check.id.clone();
         let old = self.checks.remove(&id);
         if let Some(old) = &old {
-            self.unlink(&id, &old.spec.check.service_id);
+            self.unlink(&id, &old.spec);
         }
         self.pending.gone_checks.remove(&id);
-        if !spec.check.service_id.is_empty() {
-            let ids = self.of_service.entry(spec.check.service_id.clone()).or_default();
-            ids.insert(id.clone());
-        }
+        self.link(&id, &spec);
+        let service = spec.check.service_id.clone();
         let mut entry = CheckEntry::new(spec, now);
         let mut kept = None;
         if let Some(old) = old {
@@ -261,6 +289,7 @@ impl Registry {
             None => self.start(&mut entry),
         };
         self.checks.insert(id, entry);
+        self.stir(&service);
         start
     }
 
@@ -271,13 +300,63 @@ impl Registry {
         runs(entry.spec.check.kind).then_some(start)
     }
 
-    fn unlink(&mut self, id: &str, service: &str) {
-        if let Some(ids) = self.of_service.get_mut(service) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.of_service.remove(service);
+    fn link(&mut self, id: &str, spec: &CheckSpec) {
+        let service = &spec.check.service_id;
+        if service.is_empty() {
+            self.of_node.insert(id.to_owned());
+        } else {
+            self.of_service.entry(service.clone()).or_default().insert(id.to_owned());
+        }
+        if let Some(mirrored) = mirrored(spec) {
+            self.aliases.entry(mirrored.to_owned()).or_default().insert(id.to_owned());
+        }
+    }
+
+    fn unlink(&mut self, id: &str, spec: &CheckSpec) {
+        let take = |from: &mut BTreeMap<String, BTreeSet<String>>, key: &str| {
+            if let Some(ids) = from.get_mut(key) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    from.remove(key);
+                }
+            }
+        };
+        take(&mut self.of_service, &spec.check.service_id);
+        if let Some(mirrored) = mirrored(spec) {
+            take(&mut self.aliases, mirrored);
+        }
+        self.of_node.remove(id);
+    }
+
+    /// Wakes the aliases of an instance, or with no instance all of them: the checks of the node
+    /// count for each.
+    pub(super) fn stir(&self, service: &str) {
+        let own = self.aliases.get(service).into_iter();
+        let all = self.aliases.values().filter(|_| service.is_empty());
+        for id in own.chain(all).flatten() {
+            if let Some(runner) = self.checks.get(id).and_then(|entry| entry.runner.as_ref()) {
+                runner.stir();
             }
         }
+    }
+
+    /// Judges an alias of one of this agent's own instances, as [`Registry::report`].
+    pub(super) fn align(&mut self, who: (&str, u64), when: When) -> Judged {
+        let Some(entry) = self.checks.get(who.0) else { return Judged::Same };
+        let how = &entry.spec.how;
+        let exists = self.services.contains_key(&how.alias_service);
+        // An alias must not hold itself up.
+        let ids = self.of_node.iter().chain(self.checks_of(&how.alias_service));
+        // An alias must not hold itself up.
+        let others: Vec<_> = ids.filter(|id| *id != who.0).map(|id| &self.checks[id]).collect();
+        if others.iter().any(|entry| entry.unjudged) {
+            return Judged::Same; // nothing is known of it yet: a restart makes nothing unfit
+        }
+        let others = others.into_iter().map(|entry| &*entry.shown);
+        let mut verdict = alias_verdict((&how.alias_node, &how.alias_service), others, exists);
+        let fits = verdict.output.floor_char_boundary(output_max(&entry.spec, self.output_max));
+        verdict.output.truncate(fits);
+        self.report(who, verdict, when)
     }
 
     /// Gives a check that was started what keeps it running.
@@ -309,15 +388,18 @@ impl Registry {
         for check in &checks {
             self.drop_check(check);
         }
+        self.stir(id);
         self.pending.services.remove(id);
         self.pending.forget_service(id);
         self.generation += 1;
+        self.wake();
     }
 
     /// Stops claiming a check, if it is claimed.
     pub(super) fn drop_check(&mut self, id: &str) {
         let Some(entry) = self.checks.remove(id) else { return };
-        self.unlink(id, &entry.spec.check.service_id);
+        self.unlink(id, &entry.spec);
+        self.stir(&entry.spec.check.service_id);
         if let Some(due) = entry.output_due {
             self.outputs_due.remove(&(due, id.to_owned()));
         }
@@ -381,20 +463,24 @@ impl Registry {
         if let Some(runner) = &entry.runner {
             runner.renew(when.now + span(entry.spec.check.definition.ttl_ms, Duration::ZERO));
         }
-        let output = told(verdict.output, output_max(&entry.spec));
+        let output = told(verdict.output, output_max(&entry.spec, self.output_max));
         Ok(self.judge(id, Verdict { output, ..verdict }, when))
     }
 
     fn judge(&mut self, id: &str, mut verdict: Verdict, when: When) -> Judged {
         let fits = verdict.output.floor_char_boundary(bounds::CHECK_WORDS_BYTES_MAX);
-        verdict.output.truncate(fits);
+        verdict.output.truncate(if self.discard_output { 0 } else { fits });
         let entry = self.checks.get_mut(id).expect("the caller looked it up");
-        entry.unjudged = false;
+        let service = entry.spec.check.service_id.clone();
+        let first = std::mem::take(&mut entry.unjudged);
         let judged = if entry.shown.status != verdict.status {
             Judged::Status
         } else if entry.shown.output != verdict.output {
             Judged::Output
         } else {
+            if first {
+                self.stir(&service);
+            }
             return Judged::Same;
         };
         entry.judge(verdict, when.now);
@@ -407,6 +493,7 @@ impl Registry {
             entry.output_due = Some(due);
             self.outputs_due.insert((due, id.to_owned()));
         }
+        self.stir(&service);
         judged
     }
 
@@ -450,20 +537,40 @@ impl CheckEntry {
     }
 }
 
+/// The instance of this agent that a check mirrors, if it is such an alias.
+fn mirrored(spec: &CheckSpec) -> Option<&str> {
+    let local = spec.check.kind == CheckKind::Alias && spec.how.alias_node.is_empty();
+    local.then_some(spec.how.alias_service.as_str())
+}
+
 /// Whether somebody runs checks of this kind.
 fn runs(kind: CheckKind) -> bool {
     match kind {
-        CheckKind::Ttl | CheckKind::Http | CheckKind::Tcp => true,
+        CheckKind::Ttl
+        | CheckKind::Http
+        | CheckKind::Tcp
+        | CheckKind::Script
+        | CheckKind::Docker
+        | CheckKind::Udp
+        | CheckKind::Grpc
+        | CheckKind::H2ping
+        | CheckKind::Alias => true,
         CheckKind::None | CheckKind::Maintenance => false,
     }
 }
 
 /// Whether two wordings of a check are run alike.
 fn same_run(old: &CheckSpec, new: &CheckSpec) -> bool {
-    let how = |spec: &CheckSpec| {
-        (spec.success_before_passing, spec.failures_before_critical, spec.output_max)
+    let thresholds = |spec: &CheckSpec| {
+        (
+            spec.success_before_passing,
+            spec.failures_before_warning,
+            spec.failures_before_critical,
+            spec.output_max,
+        )
     };
     old.check.kind == new.check.kind
         && old.check.definition == new.check.definition
-        && how(old) == how(new)
+        && old.how == new.how
+        && thresholds(old) == thresholds(new)
 }

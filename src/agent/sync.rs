@@ -119,6 +119,9 @@ impl Diff {
 impl Registry {
     /// Makes what differs pending, and takes over what the catalog knows better.
     pub(super) fn absorb(&mut self, diff: Diff) {
+        if !diff.tags.is_empty() {
+            self.wake();
+        }
         for (id, tags) in diff.tags {
             if let Some(entry) = self.services.get_mut(&id) {
                 Arc::make_mut(&mut entry.shown).tags = tags;
@@ -128,6 +131,8 @@ impl Registry {
             if let Some(entry) = self.checks.get_mut(&id) {
                 entry.unjudged = false;
                 entry.judge(verdict, time::now());
+                let service = entry.spec.check.service_id.clone();
+                self.stir(&service);
             }
         }
         let pending = &mut self.pending;
@@ -161,8 +166,8 @@ fn same_service(mine: &Service, other: &Service) -> bool {
 
 /// Whether two checks are alike but for their verdict and what they show of their service.
 fn same_check(mine: &Check, other: &Check) -> bool {
-    (&mine.name, &mine.notes, &mine.service_id, mine.kind)
-        == (&other.name, &other.notes, &other.service_id, other.kind)
+    (&mine.name, &mine.notes, &mine.service_id, mine.kind, &mine.definition)
+        == (&other.name, &other.notes, &other.service_id, other.kind, &other.definition)
 }
 
 /// Reads what the catalog says of `node`.
@@ -244,9 +249,10 @@ mod tests {
     use std::time::Duration;
 
     use super::super::disk::Kept;
-    use super::super::handle::{CheckSpec, ReplaceChecks};
+    use super::super::handle::ReplaceChecks;
     use super::super::mirror::Mirror;
     use super::super::registry::When;
+    use super::super::spec::CheckSpec;
     use super::*;
     use crate::model::{CheckKind, CheckStatus};
 

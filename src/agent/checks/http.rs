@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
+use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::{CheckDefinition, CheckStatus};
@@ -13,14 +14,17 @@ use crate::time;
 
 use super::super::bounds;
 use super::super::disk::Verdict;
-use super::tcp::reason;
+use super::super::spec::CheckSpec;
+use super::tail::Tail;
+use super::tls::Tls;
+use super::words::{dial_failed, reason};
 
 /// Asks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
-    strict: Client,
-    /// Does not judge certificates.
-    lenient: Client,
+    tls: Tls,
+    /// By whether redirects are followed (first) and certificates judged (first).
+    clients: [[Client; 2]; 2],
 }
 
 impl Asker {
@@ -28,18 +32,16 @@ impl Asker {
     ///
     /// # Errors
     ///
-    /// Says why TLS cannot be used.
-    pub(super) fn new() -> Result<Self, String> {
-        let build = |lenient: bool| {
-            Client::builder()
-                .no_proxy()
-                .pool_max_idle_per_host(0) // a connection that is kept says nothing about new ones
-                .redirect(Policy::limited(bounds::CHECK_REDIRECTS_MAX))
-                .danger_accept_invalid_certs(lenient)
-                .build()
-                .map_err(|error| root(&error))
+    /// Says why there can be none.
+    pub(super) fn new(tls: Tls) -> Result<Self, String> {
+        let build = |follow: bool, skip_verify: bool| {
+            builder(&tls, follow, skip_verify).build().map_err(|error| root(&error))
         };
-        Ok(Self { strict: build(false)?, lenient: build(true)? })
+        let clients = [
+            [build(true, false)?, build(true, true)?],
+            [build(false, false)?, build(false, true)?],
+        ];
+        Ok(Self { tls, clients })
     }
 
     /// Asks once, within `patience`; keeps the last `output_max` bytes of the body.
@@ -48,10 +50,11 @@ impl Asker {
     /// status all the same. Source: Consul, "HTTP checks".
     pub(super) async fn run(
         &self,
-        definition: &CheckDefinition,
+        spec: &CheckSpec,
         patience: Duration,
         output_max: usize,
     ) -> Verdict {
+        let definition = &spec.check.definition;
         let url = &definition.http;
         let method = if definition.method.is_empty() { "GET" } else { definition.method.as_str() };
         let deadline = time::now() + patience;
@@ -59,7 +62,7 @@ impl Asker {
             let output = format!("{} \"{url}\": {why}", capitalised(method));
             Verdict { status: CheckStatus::Critical, output }
         };
-        match timeout_at(deadline, self.ask(method, definition)).await {
+        match timeout_at(deadline, self.ask(method, spec)).await {
             Ok(Ok(response)) => {
                 let status = response.status();
                 let body = tail(response, deadline, output_max).await;
@@ -76,13 +79,48 @@ impl Asker {
         }
     }
 
-    async fn ask(&self, method: &str, definition: &CheckDefinition) -> Result<Response, String> {
+    async fn ask(&self, method: &str, spec: &CheckSpec) -> Result<Response, String> {
+        let definition = &spec.check.definition;
         let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-        let client = if definition.tls_skip_verify { &self.lenient } else { &self.strict };
-        let request = client.request(method, &definition.http).headers(headers(definition)?);
-        let request = request.body(definition.body.clone());
+        let request = if spec.how.tls_server_name.is_empty() {
+            let [strict, lenient] = &self.clients[usize::from(spec.how.disable_redirects)];
+            let client = if definition.tls_skip_verify { lenient } else { strict };
+            client.request(method, &definition.http)
+        } else {
+            let (client, url, host) = self.under_another_name(spec).await?;
+            client.request(method, url).header(HOST, host)
+        };
+        let request = request.headers(headers(definition)?).body(definition.body.clone());
         request.send().await.map_err(|error| root(&error))
     }
+
+    /// A client that reaches the host of the check's URL under the name that its certificate must
+    /// be of, the URL with that name, and what the request says that the host is.
+    async fn under_another_name(&self, spec: &CheckSpec) -> Result<(Client, Url, String), String> {
+        let (definition, name) = (&spec.check.definition, &spec.how.tls_server_name);
+        let mut url = Url::parse(&definition.http).map_err(|error| error.to_string())?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let address = format!("{host}:{port}");
+        let found = lookup_host(address.as_str()).await;
+        let found = found.map_err(|error| dial_failed("tcp", &address, &error))?;
+        let found: Vec<_> = found.collect();
+        url.set_host(Some(name)).map_err(|error| error.to_string())?;
+        let builder = builder(&self.tls, !spec.how.disable_redirects, definition.tls_skip_verify);
+        let client = builder.resolve_to_addrs(name, &found).build();
+        let shown = if url.port().is_some() { address } else { host };
+        Ok((client.map_err(|error| root(&error))?, url, shown))
+    }
+}
+
+fn builder(tls: &Tls, follow: bool, skip_verify: bool) -> ClientBuilder {
+    let redirects =
+        if follow { Policy::limited(bounds::CHECK_REDIRECTS_MAX) } else { Policy::none() };
+    Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0) // a connection that is kept says nothing about new ones
+        .redirect(redirects)
+        .use_preconfigured_tls(rustls::ClientConfig::clone(tls.config(skip_verify)))
 }
 
 fn judge(status: StatusCode) -> CheckStatus {
@@ -112,19 +150,12 @@ fn headers(definition: &CheckDefinition) -> Result<HeaderMap, String> {
 
 /// The last `max` bytes of what can be read of a body until `deadline`.
 async fn tail(mut response: Response, deadline: Instant, max: usize) -> String {
-    let mut last = Vec::new();
-    let mut read = 0;
-    while read < bounds::CHECK_BODY_BYTES_MAX {
+    let mut tail = Tail::new(max);
+    while tail.seen() < bounds::CHECK_BODY_BYTES_MAX as u64 {
         let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await else { break };
-        read += chunk.len();
-        last.extend_from_slice(&chunk);
-        let over = last.len().saturating_sub(max);
-        last.drain(..over);
+        tail.push(&chunk);
     }
-    // A sign that was cut in two must not make the output longer than it may be.
-    let whole = last.iter().take(3).take_while(|byte| (**byte & 0xc0) == 0x80).count();
-    let whole = if read > last.len() { last.split_off(whole) } else { last };
-    String::from_utf8_lossy(&whole).into_owned()
+    tail.text()
 }
 
 /// What lies at the ground of an error; the layers above it only repeat the request.
@@ -137,20 +168,20 @@ fn root(error: &reqwest::Error) -> String {
     let place = error.url().filter(|_| error.is_connect());
     let place = place.and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
     match place {
-        Some((host, port)) => format!("dial tcp {host}:{port}: {}", reason(io)),
+        Some((host, port)) => dial_failed("tcp", &format!("{host}:{port}"), io),
         None => reason(io),
     }
 }
 
-/// `Get` of `GET`.
+/// `Get` of `GET`: the first letter stays as it is.
 fn capitalised(method: &str) -> String {
-    let lower = method.to_ascii_lowercase();
-    let mut signs = lower.chars();
-    signs.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(signs).collect()
+    let mut signs = method.chars();
+    signs.next().into_iter().chain(signs.as_str().to_ascii_lowercase().chars()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::spec::CheckRun;
     use super::*;
     use crate::lifecycle::Tasks;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,7 +216,21 @@ mod tests {
     }
 
     async fn ask(definition: &CheckDefinition) -> Verdict {
-        Asker::new().unwrap().run(definition, Duration::from_secs(5), 8).await
+        ask_as(definition, CheckRun::default()).await
+    }
+
+    async fn ask_as(definition: &CheckDefinition, how: CheckRun) -> Verdict {
+        asker().run(&spec(definition, how), Duration::from_secs(5), 8).await
+    }
+
+    fn asker() -> Asker {
+        Asker::new(Tls::new().unwrap()).unwrap()
+    }
+
+    fn spec(definition: &CheckDefinition, how: CheckRun) -> CheckSpec {
+        let mut spec = CheckSpec { how, ..CheckSpec::default() };
+        spec.check.definition = definition.clone();
+        spec
     }
 
     #[tokio::test]
@@ -240,6 +285,24 @@ mod tests {
         let result =
             ask(&CheckDefinition { http: http.clone(), ..CheckDefinition::default() }).await;
         assert_eq!(result.output, format!("HTTP GET {http}: 200 OK Output: here"));
+        let how = CheckRun { disable_redirects: true, ..CheckRun::default() };
+        let definition = CheckDefinition { http: http.clone(), ..CheckDefinition::default() };
+        let result = ask_as(&definition, how).await;
+        assert_eq!(result.status, CheckStatus::Critical);
+        assert_eq!(result.output, format!("HTTP GET {http}: 302 Found Output: "));
+    }
+
+    #[tokio::test]
+    async fn another_name_is_for_the_certificate_alone() {
+        let tasks = Tasks::new();
+        let (http, told) = server(&tasks, answer("200 OK", "")).await;
+        let tls_server_name = "cert.example".to_owned();
+        let how = CheckRun { tls_server_name, ..CheckRun::default() };
+        let definition = CheckDefinition { http: http.clone(), ..CheckDefinition::default() };
+        assert_eq!(ask_as(&definition, how).await.status, CheckStatus::Passing);
+        let host = http.trim_start_matches("http://").trim_end_matches("/up");
+        let asked = told.await.unwrap().to_lowercase();
+        assert!(asked.contains(&format!("host: {host}\r\n")), "{asked}");
     }
 
     #[tokio::test]
@@ -248,12 +311,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let http = format!("http://{address}/up");
         let definition = CheckDefinition { http: http.clone(), ..CheckDefinition::default() };
-        let asker = Asker::new().unwrap();
-        let silent = asker.run(&definition, Duration::from_millis(20), 8).await;
+        let (asker, spec) = (asker(), spec(&definition, CheckRun::default()));
+        let silent = asker.run(&spec, Duration::from_millis(20), 8).await;
         assert_eq!(silent.status, CheckStatus::Critical);
         assert!(silent.output.contains("context deadline exceeded"), "{}", silent.output);
         drop(listener);
-        let refused = asker.run(&definition, Duration::from_secs(5), 8).await;
+        let refused = asker.run(&spec, Duration::from_secs(5), 8).await;
         let says = format!("Get \"{http}\": dial tcp {address}: connect: connection refused");
         assert_eq!((refused.status, refused.output), (CheckStatus::Critical, says));
     }
