@@ -1,51 +1,36 @@
-//! `/v1/agent`: what this host claims, and who is in the pool. Source: Consul HTTP API, "Agent".
+//! `/v1/agent`: what this host claims. Source: Consul HTTP API, "Agent".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
 
 use crate::agent::{AgentError, ReplaceChecks};
-use crate::limits::CHECK_OUTPUT_BYTES_MAX;
-use crate::model::{CheckStatus, MemberStatus, Service};
+use crate::limits;
+use crate::model::{CheckStatus, Service};
 use crate::time;
 
-use super::call::{Call, Discovery, Kind, Outcome, Output};
+use super::call::{Call, Discovery, Outcome, Output};
+use super::check_definition;
 use super::definition::{self, DefinitionError};
 use super::error::Failure;
+use super::filter::{self, Filter};
 use super::json::{self as wire_json, Fields};
 use super::number::{self, quoted};
-use super::wire::{AgentServiceJson, CheckJson, MemberJson};
+use super::wire::{AgentServiceJson, CheckJson};
 
-/// How often a reader that waits for a service's new hash looks: the agent's registry is in
-/// memory, and only this host's own tools wait so.
-const HASH_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The body of a check's update: its output is cut to its own bound behind this.
 const UPDATE_BYTES_MAX: usize = 1024 * 1024;
 
-/// `GET /v1/agent/members`.
-pub(super) fn members(call: &Call) -> Output {
-    let wide = call.params.get("wan").is_some_and(|value| value != "0" && value != "false");
-    let version = call.options.version;
-    let members = call.rooms.gossip.members();
-    let shown: Vec<_> = if wide {
-        let servers = members.iter().filter(|member| member.server_port > 0);
-        servers.map(|member| MemberJson::wide(member, version)).collect()
-    } else {
-        members.iter().map(|member| MemberJson::of(member, version)).collect()
-    };
-    call.json(&shown)
-}
-
 /// `GET /v1/agent/services`.
 pub(super) fn services(call: &Call) -> Outcome {
-    call.no_filter()?;
+    let filter = Filter::of(call, filter::service)?;
     let services = call.rooms.agent.services();
+    let kept = services.iter().filter(|(_, service)| filter.keeps(service));
     let shown: BTreeMap<_, _> =
-        services.iter().map(|(id, service)| (id, AgentServiceJson::of(service, ""))).collect();
+        kept.map(|(id, service)| (id, AgentServiceJson::of(service, ""))).collect();
     Ok(call.json(&shown))
 }
 
@@ -57,18 +42,29 @@ pub(super) async fn service(call: Call) -> Outcome {
         Some(text) => millis_param(text)?,
         None => plan.options.wait.unwrap_or(call.options.wait_default),
     };
-    let until = time::now() + wait.min(call.options.wait_max);
+    let wait = wait.min(call.options.wait_max);
+    let until = time::now() + wait + time::jitter(wait, limits::WAIT_JITTER_PART, time::random());
+    // Listening begins before the first look, so that no change falls between.
+    let mut changes = call.rooms.agent.service_changes();
+    let mut stopping = call.rooms.stopping.clone();
     loop {
-        let Some(service) = call.rooms.agent.services().remove(&call.rest) else {
+        changes.mark_unchanged();
+        let Some(service) = call.rooms.agent.service(&call.rest) else {
             let text = format!("unknown service ID: {}", call.rest);
             return Err(Failure::new(StatusCode::NOT_FOUND, text));
         };
         let hash = content_hash(&service);
-        if known.is_empty() || hash != known || time::now() >= until {
+        let over = time::now() >= until || stopping.is_set();
+        if known.is_empty() || hash != known || over {
             let shown = AgentServiceJson::of(&service, &hash);
             return Ok(call.json(&shown).header("x-consul-contenthash", &hash));
         }
-        tokio::time::sleep(HASH_LOOK_EVERY.min(until - time::now())).await;
+        // Each may be dropped: after any of them the service is looked at again.
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
+            () = stopping.wait() => {}
+        }
     }
 }
 
@@ -88,10 +84,10 @@ fn content_hash(service: &Service) -> String {
 
 /// `GET /v1/agent/checks`.
 pub(super) fn checks(call: &Call) -> Outcome {
-    call.no_filter()?;
+    let filter = Filter::of(call, filter::check)?;
     let checks = call.rooms.agent.checks();
-    let shown: BTreeMap<_, _> =
-        checks.iter().map(|(id, check)| (id, CheckJson::local(check))).collect();
+    let kept = checks.iter().filter(|(_, check)| filter.keeps(check));
+    let shown: BTreeMap<_, _> = kept.map(|(id, check)| (id, CheckJson::local(check))).collect();
     Ok(call.json(&shown))
 }
 
@@ -119,10 +115,6 @@ fn defined(error: DefinitionError) -> Failure {
     match error {
         DefinitionError::Decode(text) => Failure::decode(&text),
         DefinitionError::Invalid(text) => Failure::bad(text),
-        DefinitionError::Scripts => Failure::internal(
-            "Scripts are disabled on this agent from remote calls; to enable, configure \
-             'enable_script_checks' to true",
-        ),
     }
 }
 
@@ -158,10 +150,7 @@ pub(super) async fn maintenance(call: Call) -> Outcome {
 
 /// Why maintenance begins, or `None` where it ends.
 fn maintenance_reason(call: &Call, whose: &str) -> Result<Option<String>, Failure> {
-    let text = call.params.get("enable").unwrap_or_default();
-    if text.is_empty() {
-        return Err(Failure::bad("Missing value for enable"));
-    }
+    let text = call.params.get("enable").ok_or_else(|| Failure::bad("Missing value for enable"))?;
     let enable = number::truth(text)
         .ok_or_else(|| Failure::bad(format!("Invalid value for enable: {}", quoted(text))))?;
     if !enable {
@@ -182,8 +171,8 @@ fn maintenance_reason(call: &Call, whose: &str) -> Result<Option<String>, Failur
 /// `PUT /v1/agent/check/register`.
 pub(super) async fn register_check(mut call: Call) -> Outcome {
     let value = call.json_body().await?;
-    let spec = match definition::check(&value) {
-        Err(DefinitionError::Invalid(_) | DefinitionError::Scripts) if nameless(&value) => {
+    let spec = match check_definition::check(&value) {
+        Err(DefinitionError::Invalid(_)) if nameless(&value) => {
             return Err(Failure::bad("Missing check name"));
         }
         other => other.map_err(defined)?,
@@ -251,228 +240,17 @@ pub(super) async fn update(mut call: Call) -> Outcome {
     let decode = |text: String| Failure::decode(&text);
     let mut fields = Fields::of(&value, "agent.checkUpdate").map_err(decode)?;
     let word = fields.text("Status").map_err(decode)?;
-    let mut output = fields.text("Output").map_err(decode)?;
+    let output = fields.text("Output").map_err(decode)?;
+    fields.finish().map_err(decode)?;
     if !matches!(word.as_str(), "passing" | "warning" | "critical") {
         return Err(Failure::bad(format!("Invalid check status: '{word}'")));
     }
-    cut(&mut output);
     told(&call, CheckStatus::from_word(&word), output).await
-}
-
-/// Cuts an output to its bound, and says so as Consul does.
-fn cut(output: &mut String) {
-    if output.len() <= CHECK_OUTPUT_BYTES_MAX {
-        return;
-    }
-    let total = output.len();
-    let said = format!("\n...\nCaptured {CHECK_OUTPUT_BYTES_MAX} of {total} bytes");
-    let end =
-        (0..=CHECK_OUTPUT_BYTES_MAX - said.len()).rev().find(|at| output.is_char_boundary(*at));
-    output.truncate(end.unwrap_or(0));
-    output.push_str(&said);
-}
-
-/// `PUT /v1/agent/join/<address>`.
-pub(super) async fn join(call: Call) -> Outcome {
-    let address = call.rest.clone();
-    let joined = call.rooms.gossip.join(std::slice::from_ref(&address)).await;
-    match joined {
-        Ok(_) => Ok(Output::empty()),
-        Err(why) => Err(Failure::internal(format!(
-            "1 error occurred:\n\t* Failed to join {address}: {why}\n\n"
-        ))),
-    }
-}
-
-/// `PUT /v1/agent/leave`: gives the word; the node leaves and stops after the answer is out.
-pub(super) fn leave(call: &Call) -> Output {
-    call.rooms.leave.send_replace(true);
-    Output::empty()
-}
-
-/// `PUT /v1/agent/reload`: answers once the configuration is taken over, or says why it is not.
-pub(super) async fn reload(call: Call) -> Outcome {
-    let (answer, told) = oneshot::channel();
-    let stopping = || Failure::internal("this agent is stopping");
-    call.rooms.reload.send(answer).await.map_err(|_gone| stopping())?;
-    match told.await {
-        Ok(Ok(())) => Ok(Output::empty()),
-        Ok(Err(why)) => Err(Failure::internal(why)),
-        Err(_gone) => Err(stopping()),
-    }
-}
-
-/// `/v1/acl/…`: what Consul says to everything there while access control is off.
-pub(super) fn acl_disabled(_: &Call) -> Outcome {
-    Err(Failure::new(StatusCode::UNAUTHORIZED, "ACL support disabled"))
-}
-
-/// `PUT /v1/agent/force-leave/<node>`.
-pub(super) fn force_leave(call: &Call) -> Outcome {
-    if call.rooms.gossip.force_leave(&call.rest) {
-        return Ok(Output::empty());
-    }
-    Err(Failure::internal(format!("agent: No node found with name '{}'", call.rest)))
-}
-
-/// `GET /v1/agent/self`.
-pub(super) fn own(call: &Call) -> Output {
-    let options = &call.options;
-    let members = call.rooms.gossip.members();
-    let own = members.iter().find(|member| member.id == options.node_id);
-    let member = own.map(|member| MemberJson::of(member, options.version));
-    let alive = |status| members.iter().filter(|member| member.status == status).count();
-    let shown = json!({
-        "Config": {
-            "Datacenter": options.datacenter,
-            "NodeName": options.node_name,
-            "NodeID": options.node_id,
-            "Revision": "",
-            "Server": options.server_port > 0,
-            "Version": options.version,
-        },
-        "DebugConfig": debug_config(call),
-        "Member": member,
-        "Stats": stats(call, members.len(), alive(MemberStatus::Failed), alive(MemberStatus::Left)),
-        "Meta": call.rooms.agent.node().meta,
-    });
-    call.json(&shown)
-}
-
-/// The settings as they are in force, with the fields that clients look for.
-fn debug_config(call: &Call) -> Value {
-    let options = &call.options;
-    let mut settings = match &options.settings {
-        Value::Object(map) => map.clone(),
-        _ => serde_json::Map::new(),
-    };
-    let host = &options.advertise;
-    let address = |port: u16| format!("tcp://{}", host_port(host, port));
-    for (name, value) in [
-        ("Datacenter", json!(options.datacenter)),
-        ("NodeName", json!(options.node_name)),
-        ("NodeID", json!(options.node_id)),
-        ("AdvertiseAddrLAN", json!(host)),
-        ("SerfAdvertiseAddrLAN", json!(address(options.serf_port))),
-        ("SerfPortLAN", json!(options.serf_port)),
-        ("RPCAdvertiseAddr", json!(address(options.server_port))),
-        ("ServerPort", json!(options.server_port)),
-        ("ServerMode", json!(options.server_port > 0)),
-        ("KVMaxValueSize", json!(options.value_bytes_max)),
-        ("TxnMaxReqLen", json!(options.txn_bytes_max)),
-        ("HTTPMaxConnsPerClient", json!(options.connections_a_client)),
-        ("Version", json!(options.version)),
-    ] {
-        settings.entry(name).or_insert(value);
-    }
-    Value::Object(settings)
-}
-
-/// `host:port`, with brackets around an IPv6 address.
-fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// What is counted, all as text as Consul has it.
-fn stats(call: &Call, members: usize, failed: usize, left: usize) -> Value {
-    let status = call.client().status();
-    let state = match (&status.leader, status.is_leader) {
-        (_, true) => "Leader",
-        (Some(_), false) => "Follower",
-        (None, false) => "Candidate",
-    };
-    let peers = status.servers.iter().filter(|server| server.voter && server.id != status.id);
-    let contact = match &status.leader {
-        _ if status.is_leader => "0".to_owned(),
-        None => "never".to_owned(),
-        Some(_) => format!("{}ms", status.last_contact.as_millis()),
-    };
-    let servers: Vec<_> = status.servers.iter().map(raft_server).collect();
-    let checks = call.rooms.agent.checks();
-    json!({
-        "agent": {
-            "checks": checks.len().to_string(),
-            "services": call.rooms.agent.services().len().to_string(),
-        },
-        "build": {"prerelease": "", "revision": "", "version": call.options.version},
-        "consul": {
-            "acl": "disabled",
-            "bootstrap": "false",
-            "known_datacenters": "1",
-            "known_servers": status.servers.len().to_string(),
-            "leader": status.is_leader.to_string(),
-            "leader_addr": status.leader.clone().unwrap_or_default(),
-            "server": (call.options.server_port > 0).to_string(),
-        },
-        "raft": {
-            "applied_index": status.applied.to_string(),
-            "commit_index": status.committed.to_string(),
-            "fsm_pending": status.committed.saturating_sub(status.applied).to_string(),
-            "last_contact": contact,
-            "last_log_index": status.last_log.to_string(),
-            "last_log_term": status.term.to_string(),
-            "last_snapshot_index": status.snapshot.to_string(),
-            "latest_configuration": format!("[{}]", servers.join(" ")),
-            "num_peers": peers.count().to_string(),
-            "protocol_version": "3",
-            "state": state,
-            "term": status.term.to_string(),
-        },
-        "runtime": {
-            "arch": std::env::consts::ARCH,
-            "cpu_count": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
-            "os": std::env::consts::OS,
-        },
-        "serf_lan": {
-            "failed": failed.to_string(),
-            "left": left.to_string(),
-            "members": members.to_string(),
-        },
-    })
-}
-
-fn raft_server(server: &crate::model::Server) -> String {
-    let suffrage = if server.voter { "Voter" } else { "Nonvoter" };
-    format!("{{Suffrage:{suffrage} ID:{} Address:{}}}", server.id, server.address)
-}
-
-/// `GET /v1/agent/metrics`: Consul's JSON, or with `format=prometheus` the text.
-pub(super) fn metrics(call: &Call) -> Output {
-    if call.params.get("format") == Some("prometheus") {
-        return prometheus(call);
-    }
-    call.json(&super::metrics::shape(&call.rooms.metrics.samples()))
-}
-
-/// `GET /metrics`: the text that Prometheus reads.
-pub(super) fn prometheus(call: &Call) -> Output {
-    Output {
-        kind: Kind::Other("text/plain; version=0.0.4; charset=utf-8"),
-        body: call.rooms.metrics.text().into(),
-        ..Output::empty()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_output_is_cut_at_a_character() {
-        let mut output = "\u{e9}".repeat(CHECK_OUTPUT_BYTES_MAX);
-        cut(&mut output);
-        assert!(output.len() <= CHECK_OUTPUT_BYTES_MAX);
-        assert!(output.ends_with("\n...\nCaptured 4096 of 8192 bytes"));
-        let mut short = "x".to_owned();
-        cut(&mut short);
-        assert_eq!(short, "x");
-    }
-
-    #[test]
-    fn an_ipv6_host_has_brackets() {
-        assert_eq!(host_port("::1", 8301), "[::1]:8301");
-        assert_eq!(host_port("10.0.0.1", 8301), "10.0.0.1:8301");
-    }
 
     #[test]
     fn a_hash_follows_what_is_said() {

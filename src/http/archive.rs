@@ -1,5 +1,6 @@
 //! A backup as an archive: gzip tar of `meta.json`, `state.bin` and `SHA256SUMS`, the form that
-//! Consul's command line verifies. The state inside is ours: a magic line, then records.
+//! Consul's command line verifies. The state inside is ours: a magic line, then records. Consul's
+//! own state is taken too, by `consul_state`.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -16,6 +17,7 @@ use crate::codec;
 use crate::limits;
 use crate::model::{Backup, Server};
 
+use super::consul_state::{self, LeftOut};
 use super::json;
 
 /// Longest of the other two files, in bytes.
@@ -51,8 +53,11 @@ pub(super) enum ArchiveError {
         max: usize,
     },
     /// The state was saved by another program.
-    #[error("snapshot was not saved by Portolan: only its own can be restored so far")]
+    #[error("snapshot was saved by neither Portolan nor Consul")]
     Foreign,
+    /// Consul's state is broken, or of a version that is not known.
+    #[error("Consul's state: {0}; nothing was restored")]
+    Consul(#[from] consul_state::Broken),
     /// The state's records do not parse.
     #[error("snapshot's state: {0}")]
     State(String),
@@ -101,13 +106,16 @@ struct ServerJson<'a> {
 
 /// The archive of a backup.
 pub(super) fn pack(backup: &Backup, peers: &Peers) -> Vec<u8> {
-    let state = state_bytes(backup);
+    packed(&state_bytes(backup), peers)
+}
+
+fn packed(state: &[u8], peers: &Peers) -> Vec<u8> {
     let mut meta = json::bytes(&meta(peers, state.len()), false);
     meta.push(b'\n');
-    let sums = format!("{}  {META}\n{}  {STATE}\n", sum(&meta), sum(&state));
+    let sums = format!("{}  {META}\n{}  {STATE}\n", sum(&meta), sum(state));
     let packer = GzEncoder::new(Vec::with_capacity(state.len() / 2), Compression::fast());
     let mut files = tar::Builder::new(packer);
-    for (name, bytes) in [(META, &meta[..]), (STATE, &state), (SUMS, sums.as_bytes())] {
+    for (name, bytes) in [(META, &meta[..]), (STATE, state), (SUMS, sums.as_bytes())] {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o600);
@@ -179,8 +187,9 @@ fn sum(bytes: &[u8]) -> String {
     text
 }
 
-/// The backup in an archive, once every sum is right.
-pub(super) fn unpack(packed: &[u8]) -> Result<Backup, ArchiveError> {
+/// The backup in an archive of ours or of Consul's, once every sum is right, and what of it has
+/// no place here.
+pub(super) fn unpack(packed: &[u8]) -> Result<(Backup, LeftOut), ArchiveError> {
     let mut plain = Vec::new();
     let max = limits::ARCHIVE_STATE_BYTES_MAX + 2 * FILE_BYTES_MAX;
     let mut bounded = GzDecoder::new(packed).take(max as u64 + 1);
@@ -200,7 +209,11 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Backup, ArchiveError> {
             return Err(ArchiveError::Sum(name.to_owned()));
         }
     }
-    state(find(STATE)?)
+    let bytes = find(STATE)?;
+    if consul_state::is_consuls(bytes) {
+        return Ok(consul_state::read(bytes)?);
+    }
+    Ok((state(bytes)?, LeftOut::default()))
 }
 
 fn gzip_text(error: &std::io::Error) -> String {
@@ -260,7 +273,7 @@ mod tests {
     use super::*;
     use crate::http::prepared_definition;
     use crate::model::{
-        Check, Index, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery, Service,
+        Autopilot, Check, Index, KvEntry, Node, NodeCoordinate, PreparedId, PreparedQuery, Service,
     };
 
     fn backup() -> Backup {
@@ -281,6 +294,7 @@ mod tests {
             checks: vec![Check { id: "c".into(), ..Check::default() }],
             prepared: vec![prepared()],
             coordinates: vec![NodeCoordinate { node: "n".into(), ..NodeCoordinate::default() }],
+            autopilot: Some(Autopilot { max_trailing_logs: 9, ..Autopilot::default() }),
         }
     }
 
@@ -302,8 +316,9 @@ mod tests {
 
     #[test]
     fn what_is_packed_comes_out_again() {
-        assert_eq!(unpack(&pack(&backup(), &peers())), Ok(backup()));
-        assert_eq!(unpack(&pack(&Backup::default(), &peers())), Ok(Backup::default()));
+        for whole in [backup(), Backup::default()] {
+            assert_eq!(unpack(&pack(&whole, &peers())), Ok((whole, LeftOut::default())));
+        }
     }
 
     #[test]
@@ -333,8 +348,27 @@ mod tests {
     }
 
     #[test]
+    fn consuls_state_is_taken_or_refused_whole() {
+        let header = b"\x81\xa9LastIndex\x27";
+        let key = b"\x02\x82\xa3Key\xa1k\xa5Value\xa1v";
+        let good = packed(&[&header[..], key, b"\x11\x80"].concat(), &peers());
+        let (found, left_out) = unpack(&good).unwrap();
+        assert_eq!((found.kv[0].key.as_str(), &found.kv[0].value[..]), ("k", &b"v"[..]));
+        assert_eq!(left_out.to_string(), "1 ACL token");
+        for (records, want) in [
+            (&b"\xc8\xc0"[..], "Consul's state: byte 12: unknown kind of record 200"),
+            (b"\x02\xdb\xff\xff\xff\xff", "Consul's state: byte 12: cut short"),
+        ] {
+            let bad = packed(&[&header[..], key, records].concat(), &peers());
+            let why = unpack(&bad).unwrap_err().to_string();
+            let at = format!("byte {}", header.len() + key.len());
+            assert_eq!(why, want.replace("byte 12", &at) + "; nothing was restored");
+        }
+    }
+
+    #[test]
     fn another_programs_state_is_refused() {
-        assert_eq!(state(b"\x81\xa9LastIndex\x01"), Err(ArchiveError::Foreign));
+        assert_eq!(state(b"anything else"), Err(ArchiveError::Foreign));
         assert!(matches!(state(b"portolan state 2\n\0\0\0\x09x"), Err(ArchiveError::State(_))));
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, HeaderName};
+use axum::http::header::{AGE, CONTENT_LENGTH, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
@@ -15,7 +15,9 @@ use crate::client::Client;
 use crate::limits;
 use crate::model::{Command, Index, Query, Read, ReadOptions, Reply, Unavailable, Written};
 
-use super::door::{Options, Rooms};
+use super::cache::{Cached, Refresh};
+use super::door::{Common, Options, Rooms};
+use super::encodings::{self, Encoded};
 use super::error::Failure;
 use super::json;
 use super::params::{self, Params, ReadDefaults, ReadPlan};
@@ -25,7 +27,11 @@ pub(super) struct Call {
     /// What the door was built with.
     pub options: Arc<Options>,
     /// The rooms behind the door.
-    pub rooms: Rooms,
+    pub rooms: Arc<Rooms>,
+    /// What all requests of the door share.
+    pub common: Arc<Common>,
+    /// The path of the table that the request came to.
+    pub route: &'static str,
     /// What stands in the path behind the route's own, decoded; the key of a KV request.
     pub rest: String,
     /// The query part.
@@ -55,7 +61,7 @@ impl Call {
 
     /// Fails when the caller names a data center that is not ours.
     pub(super) fn own_datacenter(&self, named: &str) -> Result<(), Failure> {
-        if named.is_empty() || named.eq_ignore_ascii_case(&self.options.datacenter) {
+        if named.is_empty() || named == self.options.datacenter {
             return Ok(());
         }
         Err(Failure::no_path())
@@ -64,17 +70,6 @@ impl Call {
     /// As [`Call::own_datacenter`], for `?dc=`.
     pub(super) fn check_datacenter(&self) -> Result<(), Failure> {
         self.own_datacenter(self.params.get("dc").unwrap_or_default())
-    }
-
-    /// Fails when a filter is given: expressions are not built yet, and are never passed over.
-    pub(super) fn no_filter(&self) -> Result<(), Failure> {
-        match self.params.get("filter") {
-            None | Some("") => Ok(()),
-            Some(_) => Err(Failure::internal(
-                "Failed to create boolean expression evaluator: \
-                 filter expressions are not supported yet",
-            )),
-        }
     }
 
     /// How the caller wants to read; `discovery` for routes of catalog and health.
@@ -103,6 +98,31 @@ impl Call {
             }
         } else {
             self.rooms.client.read(query, plan.options).await
+        };
+        self.rooms.metrics.read(kind, if read.is_ok() { "ok" } else { "unavailable" });
+        read
+    }
+
+    /// Whether the caller takes a kept answer, and the operator lets it.
+    pub(super) fn wants_cached(&self) -> bool {
+        self.options.use_cache && self.params.has("cached")
+    }
+
+    /// Reads as the plan says, but takes a kept answer; returns how it came about. A wait ends
+    /// when the doors are told to stop.
+    pub(super) async fn read_cached(
+        &self,
+        query: Query,
+        refresh: Refresh,
+        plan: &ReadPlan,
+    ) -> Result<(Read, Cached), Unavailable> {
+        let kind = query_kind(&query);
+        let waits = plan.options.after.zip(plan.options.wait);
+        let cache = &self.rooms.cache;
+        let mut stopping = self.rooms.stopping.clone();
+        let read = tokio::select! {
+            read = cache.read(query.clone(), refresh, plan.wish, waits) => read,
+            () = stopping.wait() => cache.read(query, refresh, plan.wish, None).await,
         };
         self.rooms.metrics.read(kind, if read.is_ok() { "ok" } else { "unavailable" });
         read
@@ -170,9 +190,17 @@ impl Call {
         Output { kind: Kind::Json, body: body.into(), ..Output::empty() }
     }
 
-    /// As [`Call::json`], with what the read says about itself.
+    /// As [`Call::json`], with what the read says about itself. `value` is all of the read's
+    /// answer that the parameters of the request leave: identical requests share its bytes.
     pub(super) fn read_json<T: Serialize + ?Sized>(&self, value: &T, read: &Read) -> Output {
-        self.json(value).about(read)
+        let Some(form) = encodings::form(self.route, &self.rest, &self.params) else {
+            return self.json(value).about(read);
+        };
+        let encoded = self.common.encodings.of(&read.answer, &form);
+        let (body, made) = encoded.plain(|| json::bytes(value, self.params.has("pretty")).into());
+        self.rooms.metrics.encoding(if made { "made" } else { "shared" });
+        let output = Output { kind: Kind::Json, body, shared: Some(encoded), ..Output::empty() };
+        output.about(read)
     }
 }
 
@@ -205,14 +233,25 @@ pub(super) struct Output {
     pub kind: Kind,
     /// The body.
     pub body: Bytes,
+    /// Where the body came from, if identical requests share it.
+    pub shared: Option<Arc<Encoded>>,
     /// Further headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// A body that goes on and on, sent in the place of `body`, piece by piece as it comes.
+    pub stream: Option<Body>,
 }
 
 impl Output {
     /// 200 without a body.
     pub(super) fn empty() -> Self {
-        Self { status: StatusCode::OK, kind: Kind::None, body: Bytes::new(), headers: Vec::new() }
+        Self {
+            status: StatusCode::OK,
+            kind: Kind::None,
+            body: Bytes::new(),
+            shared: None,
+            headers: Vec::new(),
+            stream: None,
+        }
     }
 
     /// The same with another status.
@@ -245,9 +284,27 @@ impl Output {
         self
     }
 
-    /// The same with what kind of read it was.
+    /// The same with what kind of read it was, and whether the answer was kept.
     pub(super) fn consistency(mut self, plan: &ReadPlan) -> Self {
         self.headers.push((CONSISTENCY, HeaderValue::from_static(plan.word)));
+        self.cached(plan.cached)
+    }
+
+    /// The same with whether the answer was kept, and its age if it was.
+    pub(super) fn cached(mut self, cached: Option<Cached>) -> Self {
+        let (word, age) = match cached {
+            None => return self,
+            Some(Cached::Miss) => ("MISS", None),
+            Some(Cached::Hit(age)) => ("HIT", Some(age.as_secs())),
+        };
+        self.headers.push((X_CACHE, HeaderValue::from_static(word)));
+        self.headers.extend(age.map(|age| (AGE, HeaderValue::from(age))));
+        self
+    }
+
+    /// The same with what answers a blocking read of this route, which newer clients look for.
+    pub(super) fn backend(mut self) -> Self {
+        self.headers.push((BACKEND, HeaderValue::from_static("blocking-query")));
         self
     }
 }
@@ -258,6 +315,10 @@ pub(super) const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 pub(super) const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
 /// Milliseconds since the server heard of the leader.
 pub(super) const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
+/// `HIT` or `MISS`.
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// Source: Consul since 1.10.
+const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 /// `leader`, `stale` or `consistent`.
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
 
@@ -285,6 +346,8 @@ fn query_kind(query: &Query) -> &'static str {
             "prepared"
         }
         Query::Coordinates | Query::NodeCoordinates(_) | Query::CoordinatesOf(_) => "coordinates",
+        Query::ConnectService(_) => "connect_service",
+        Query::Autopilot => "autopilot",
     }
 }
 

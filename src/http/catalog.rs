@@ -1,6 +1,8 @@
 //! `/v1/catalog`: nodes and services. Source: Consul HTTP API, "Catalog".
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -8,12 +10,15 @@ use uuid::Uuid;
 use crate::limits::NAME_BYTES_MAX;
 use crate::model::{
     Answer, Check, CheckDefinition, CheckKind, CheckStatus, Command, Consistency, Deregistration,
-    Node, Query, Read, ReadOptions, Registration, Service,
+    Instance, Node, NodeServices, Query, Read, ReadOptions, Registration, Service,
 };
 
-use super::call::{Call, Discovery, Outcome, Output, wrong_answer};
+use super::cache::{Refresh, Wish};
+use super::call::{Call, Discovery, Outcome, wrong_answer};
+use super::check_definition;
 use super::definition::{self, DefinitionError};
 use super::error::Failure;
+use super::filter::{self, Filter};
 use super::json::Fields;
 use super::near;
 use super::number::millis;
@@ -22,13 +27,34 @@ use super::session::invalid_byte;
 use super::wire::{CatalogServiceJson, NodeJson, NodeServiceListJson, NodeServiceMapJson};
 
 /// A read of catalog or health: parameters first, then the data; a failure of the read itself
-/// has index headers.
-pub(super) async fn read(call: &Call, query: Query) -> Result<(Read, ReadPlan), Failure> {
+/// has index headers. What the caller filters by comes along, bound to the records' `fields`.
+pub(super) async fn read<T: 'static>(
+    call: &Call,
+    query: Query,
+    fields: filter::Fields<T>,
+) -> Result<(Read, ReadPlan, Filter<T>), Failure> {
     let plan = call.read_plan(Discovery::Yes)?;
-    call.no_filter().map_err(Failure::indexed)?;
     call.check_datacenter().map_err(Failure::indexed)?;
+    let filter = Filter::of(call, fields).map_err(|why| Failure::from(why).indexed())?;
     let read = call.read(query, &plan).await.map_err(|why| Failure::from(why).indexed())?;
-    Ok((read, plan))
+    Ok((read, plan, filter))
+}
+
+/// As [`read`], of a question whose answer may be kept.
+pub(super) async fn read_or_kept<T: 'static>(
+    call: &Call,
+    query: Query,
+    fields: filter::Fields<T>,
+) -> Result<(Read, ReadPlan, Filter<T>), Failure> {
+    if !call.wants_cached() {
+        return read(call, query, fields).await;
+    }
+    let plan = call.read_plan(Discovery::Yes)?;
+    call.check_datacenter().map_err(Failure::indexed)?;
+    let filter = Filter::of(call, fields).map_err(|why| Failure::from(why).indexed())?;
+    let read = call.read_cached(query, Refresh::Background, &plan).await;
+    let (read, cached) = read.map_err(|why| Failure::from(why).indexed())?;
+    Ok((read, ReadPlan { cached: Some(cached), ..plan }, filter))
 }
 
 /// The nodes that a selection by metadata leaves, by name in lower case.
@@ -47,35 +73,55 @@ pub(super) async fn selected_nodes(
 
 /// A read beside the one that the caller asked for: it does not block.
 fn aside(consistency: Consistency) -> ReadPlan {
-    ReadPlan { options: ReadOptions { consistency, after: None, wait: None }, word: "stale" }
+    let options = ReadOptions { consistency, after: None, wait: None };
+    ReadPlan { options, word: "stale", wish: Wish::default(), cached: None }
 }
 
 /// `GET /v1/catalog/datacenters`.
-pub(super) fn datacenters(call: &Call) -> Output {
-    call.json(&[&call.options.datacenter])
+pub(super) fn datacenters(call: &Call) -> Outcome {
+    let plan = call.read_plan(Discovery::No)?;
+    let cached = call.wants_cached().then(|| call.rooms.cache.datacenters(plan.wish));
+    Ok(call.json(&[&call.options.datacenter]).cached(cached))
 }
 
 /// `GET /v1/catalog/nodes`.
 pub(super) async fn nodes(call: Call) -> Outcome {
     let selection = Selection::of(&call.params)?;
-    let (read, plan) = read(&call, Query::Nodes).await?;
+    let (read, plan, filter) = read(&call, Query::Nodes, filter::node).await?;
     let Answer::Nodes(nodes) = &*read.answer else { wrong_answer() };
-    let mut chosen: Vec<_> = nodes.iter().filter(|node| selection.node(node)).collect();
+    let chosen = nodes.iter().filter(|node| selection.node(node) && filter.keeps(node));
+    let mut chosen: Vec<_> = chosen.collect();
     near::sort(&call, &mut chosen, |node| &node.name).await?;
     let shown: Vec<_> = chosen.into_iter().map(|node| NodeJson::of(node)).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
 
-/// `GET /v1/catalog/services`.
+/// `GET /v1/catalog/services`. A filter is of instances: a service is listed with the tags of
+/// those that are kept. Consul does so from 1.17 on.
 pub(super) async fn services(call: Call) -> Outcome {
     let selection = Selection::of(&call.params)?;
-    let (read, plan) = read(&call, Query::Services).await?;
+    let (read, plan, filter) =
+        read_or_kept(&call, Query::Services, filter::catalog_service).await?;
     let Answer::ServiceTags(tags) = &*read.answer else { wrong_answer() };
-    if !selection.by_node() {
+    if !selection.by_node() && filter.keeps_all() {
         return Ok(call.read_json(tags, &read).consistency(&plan));
     }
-    let mut narrowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for node in selected_nodes(&call, &selection).await? {
+    let narrowed = if filter.keeps_all() {
+        services_of_nodes(&call, &selection).await?
+    } else {
+        let chosen = |one: &Instance| selection.node(&one.node) && filter.keeps(one);
+        services_of_instances(&call, tags.keys(), &chosen).await?
+    };
+    // More than the read's own answer went in, so that no other request may share it.
+    Ok(call.json(&narrowed).about(&read).consistency(&plan))
+}
+
+/// Services by name, each with its tags.
+type ServiceTags = BTreeMap<String, BTreeSet<String>>;
+
+async fn services_of_nodes(call: &Call, selection: &Selection) -> Result<ServiceTags, Failure> {
+    let mut narrowed = ServiceTags::new();
+    for node in selected_nodes(call, selection).await? {
         let query = Query::NodeServices(node);
         let found = call.read(query, &aside(Consistency::Stale)).await;
         let found = found.map_err(|why| Failure::from(why).indexed())?;
@@ -84,19 +130,57 @@ pub(super) async fn services(call: Call) -> Outcome {
             narrowed.entry(service.name.clone()).or_default().extend(service.tags.iter().cloned());
         }
     }
-    Ok(call.read_json(&narrowed, &read).consistency(&plan))
+    Ok(narrowed)
+}
+
+async fn services_of_instances(
+    call: &Call,
+    names: impl Iterator<Item = &String>,
+    chosen: &(dyn Fn(&Instance) -> bool + Sync),
+) -> Result<ServiceTags, Failure> {
+    let mut narrowed = ServiceTags::new();
+    for name in names {
+        let query = Query::CatalogService(name.clone());
+        let found = call.read(query, &aside(Consistency::Stale)).await;
+        let found = found.map_err(|why| Failure::from(why).indexed())?;
+        let Answer::Instances(found) = &*found.answer else { wrong_answer() };
+        for one in found.iter().filter(|one| chosen(one)) {
+            let tags = narrowed.entry(one.service.name.clone()).or_default();
+            tags.extend(one.service.tags.iter().cloned());
+        }
+    }
+    Ok(narrowed)
 }
 
 /// `GET /v1/catalog/service/<name>`.
 pub(super) async fn service(call: Call) -> Outcome {
     let selection = Selection::of(&call.params)?;
     let name = call.required("Missing service name")?.to_owned();
-    let (read, plan) = read(&call, Query::CatalogService(name)).await?;
+    let query = Query::CatalogService(name);
+    let found = read_or_kept(&call, query, filter::catalog_service).await?;
+    instances(&call, &selection, found).await
+}
+
+/// `GET /v1/catalog/connect/<service>`: the proxies of a service, and its own instances that
+/// need none, as data.
+pub(super) async fn connect(call: Call) -> Outcome {
+    let selection = Selection::of(&call.params)?;
+    let name = call.required("Missing service name")?.to_owned();
+    let found = read(&call, Query::ConnectService(name), filter::catalog_service).await?;
+    instances(&call, &selection, found).await
+}
+
+async fn instances(
+    call: &Call,
+    selection: &Selection,
+    (read, plan, filter): (Read, ReadPlan, Filter<Instance>),
+) -> Outcome {
     let Answer::Instances(instances) = &*read.answer else { wrong_answer() };
-    let chosen =
-        instances.iter().filter(|one| selection.node(&one.node) && selection.service(&one.service));
+    let chosen = instances.iter().filter(|one| {
+        selection.node(&one.node) && selection.service(&one.service) && filter.keeps(one)
+    });
     let mut chosen: Vec<_> = chosen.collect();
-    near::sort(&call, &mut chosen, |one| &one.node.name).await?;
+    near::sort(call, &mut chosen, |one| &one.node.name).await?;
     let shown: Vec<_> = chosen.into_iter().map(CatalogServiceJson::of).collect();
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
@@ -104,19 +188,30 @@ pub(super) async fn service(call: Call) -> Outcome {
 /// `GET /v1/catalog/node/<name or id>`: `null` for an unknown one.
 pub(super) async fn node(call: Call) -> Outcome {
     let name = call.required("Missing node name")?.to_owned();
-    let (read, plan) = read(&call, Query::NodeServices(name)).await?;
+    let (read, plan, filter) = read(&call, Query::NodeServices(name), filter::service).await?;
     let Answer::NodeServices(found) = &*read.answer else { wrong_answer() };
-    let shown = found.as_ref().map(NodeServiceMapJson::of);
+    let found = found.as_ref().map(|found| kept_services(found, &filter));
+    let shown = found.as_deref().map(NodeServiceMapJson::of);
     Ok(call.read_json(&shown, &read).consistency(&plan))
 }
 
 /// `GET /v1/catalog/node-services/<name or id>`.
 pub(super) async fn node_services(call: Call) -> Outcome {
     let name = call.required("Missing node name")?.to_owned();
-    let (read, plan) = read(&call, Query::NodeServices(name)).await?;
+    let (read, plan, filter) = read(&call, Query::NodeServices(name), filter::service).await?;
     let Answer::NodeServices(found) = &*read.answer else { wrong_answer() };
-    let shown = NodeServiceListJson::of(found.as_ref());
+    let found = found.as_ref().map(|found| kept_services(found, &filter));
+    let shown = NodeServiceListJson::of(found.as_deref());
     Ok(call.read_json(&shown, &read).consistency(&plan))
+}
+
+/// A node with those of its instances that a filter keeps.
+fn kept_services<'a>(found: &'a NodeServices, filter: &Filter<Service>) -> Cow<'a, NodeServices> {
+    if filter.keeps_all() {
+        return Cow::Borrowed(found);
+    }
+    let kept = found.services.iter().filter(|one| filter.keeps(one)).map(Arc::clone);
+    Cow::Owned(NodeServices { node: Arc::clone(&found.node), services: kept.collect() })
 }
 
 /// `PUT /v1/catalog/register`.
@@ -160,7 +255,6 @@ fn defined(error: DefinitionError) -> Failure {
     match error {
         DefinitionError::Decode(text) => Failure::decode(&text),
         DefinitionError::Invalid(text) => Failure::bad(text),
-        DefinitionError::Scripts => unreachable!("a catalog service has no scripts"),
     }
 }
 
@@ -196,6 +290,10 @@ fn validate(registration: &Registration) -> Result<(), String> {
                 node.name
             ));
         }
+        if check.node != node.name {
+            let (own, other) = (&node.name, &check.node);
+            return Err(format!("check node \"{other}\" does not match node \"{own}\""));
+        }
         names.extend([&check.name, &check.id]);
     }
     match names.iter().find(|name| name.len() > NAME_BYTES_MAX) {
@@ -206,21 +304,22 @@ fn validate(registration: &Registration) -> Result<(), String> {
     }
 }
 
-fn check_node_id(id: &str) -> Result<(), String> {
+pub(super) fn check_node_id(id: &str) -> Result<(), String> {
     if id.len() != 36 {
         return Err("Bad node ID: uuid string is wrong length".to_owned());
     }
     if Uuid::try_parse(id).is_ok() {
         return Ok(());
     }
+    let dashed = [8, 13, 18, 23].iter().all(|at| id.as_bytes().get(*at) == Some(&b'-'));
     match id.chars().find(|c| *c != '-' && !c.is_ascii_hexdigit()) {
-        Some(c) => Err(format!("Bad node ID: {}", invalid_byte(c))),
-        None => Err("Bad node ID: uuid is improperly formatted".to_owned()),
+        Some(c) if dashed => Err(format!("Bad node ID: {}", invalid_byte(c))),
+        _ => Err("Bad node ID: uuid is improperly formatted".to_owned()),
     }
 }
 
 /// A service in the catalog's own words, which are not those of the agent's.
-fn service_part(value: &Value) -> Result<Service, DefinitionError> {
+pub(super) fn service_part(value: &Value) -> Result<Service, DefinitionError> {
     let mut fields = Fields::of(value, "structs.NodeService")?;
     let id = fields.text("ID")?;
     let name = fields.text("Service")?;
@@ -235,10 +334,9 @@ fn service_part(value: &Value) -> Result<Service, DefinitionError> {
         weights: catalog_weights(fields.take("Weights"))?,
         enable_tag_override: fields.truth("EnableTagOverride")?,
         kind: fields.text("Kind")?,
-        proxy: definition::kept(fields.take("Proxy")),
-        connect: definition::kept(fields.take("Connect")),
         ..Service::default()
     };
+    let service = definition::with_mesh(service, fields.take("Proxy"), fields.take("Connect"))?;
     fields.ignore(&["Namespace", "Partition", "SocketPath", "PeerName", "Locality"]);
     fields.ignore(&["CreateIndex", "ModifyIndex", "Datacenter", "ContentHash"]);
     fields.finish()?;
@@ -255,7 +353,7 @@ fn catalog_weights(value: Option<&Value>) -> Result<crate::model::Weights, Defin
 }
 
 /// A check in the catalog's own words. Its status is kept as it comes.
-fn check_part(value: &Value, node: &str) -> Result<Check, String> {
+pub(super) fn check_part(value: &Value, node: &str) -> Result<Check, String> {
     let mut fields = Fields::of(value, "structs.HealthCheck")?;
     let id = fields.text("CheckID")?;
     let name = fields.text("Name")?;
@@ -288,6 +386,12 @@ fn kind_of(word: &str, definition: &CheckDefinition) -> CheckKind {
         "http" => CheckKind::Http,
         "tcp" => CheckKind::Tcp,
         "maintenance" => CheckKind::Maintenance,
+        "script" => CheckKind::Script,
+        "docker" => CheckKind::Docker,
+        "udp" => CheckKind::Udp,
+        "grpc" => CheckKind::Grpc,
+        "h2ping" => CheckKind::H2ping,
+        "alias" => CheckKind::Alias,
         _ if !definition.http.is_empty() => CheckKind::Http,
         _ if !definition.tcp.is_empty() => CheckKind::Tcp,
         _ if definition.ttl_ms > 0 => CheckKind::Ttl,
@@ -313,7 +417,7 @@ fn definition_part(outer: &mut Fields<'_>) -> Result<CheckDefinition, String> {
     Ok(CheckDefinition {
         http: fields.text("HTTP")?,
         method: fields.text("Method")?,
-        header: definition::header(fields.take("Header"))?,
+        header: check_definition::header(fields.take("Header"))?,
         body: fields.text("Body")?,
         tls_skip_verify: fields.truth("TLSSkipVerify")?,
         tcp: fields.text("TCP")?,

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -12,20 +15,25 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::gossip::Gossip;
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::telemetry::Metrics;
+use crate::limits::HTTP_REQUESTS_MAX;
+use crate::model::Unavailable;
+use crate::telemetry::{LogMonitor, Metrics};
 use crate::time;
 
+use super::access::Access;
 use super::archive::gzip;
+use super::cache::Cache;
 use super::call::{Call, INDEX, KNOWN_LEADER, Kind, LAST_CONTACT, Outcome, Output};
+use super::encodings::Encodings;
 use super::error::{Advice, Failure};
 use super::params::Params;
-use super::routes::{self, Found, Run};
+use super::routes::{self, Found, Run, Running};
 use super::{path, server};
 
 /// Shortest body that is compressed, in bytes: below, the head costs more than it saves.
@@ -54,20 +62,42 @@ pub struct Options {
     pub value_bytes_max: usize,
     /// Longest body of a transaction, in bytes. Consul: `limits.txn_max_req_len`.
     pub txn_bytes_max: usize,
-    /// Connections of one client address. Consul: `limits.http_max_conns_per_client`.
-    pub connections_a_client: usize,
+    /// Connections of one client address; may change while the door is open. Consul:
+    /// `limits.http_max_conns_per_client`.
+    pub connections_a_client: Arc<AtomicUsize>,
     /// How long the client room holds a request without a leader; shown, not used here.
     pub leader_hold: Duration,
     /// How long a blocking read waits that does not say. Consul: `default_query_time`.
     pub wait_default: Duration,
     /// The longest that a blocking read may ask for. Consul: `max_query_time`.
     pub wait_max: Duration,
+    /// The data folder; its disk is the one that is shown.
+    pub data_dir: PathBuf,
     /// This program's version.
     pub version: &'static str,
     /// `DebugConfig` of `/v1/agent/self`: an object; fields that clients need are added.
     pub settings: serde_json::Value,
     /// Makes plain reads of catalog and health stale. Consul: `discovery_max_stale`.
     pub discovery_max_stale: Option<Duration>,
+    /// Shortest TTL of a session. Consul: `session_ttl_min`.
+    pub session_ttl_min: Duration,
+    /// What is kept from whom. Consul: `http_config.block_endpoints`, `allow_write_http_from`.
+    pub access: Access,
+    /// Headers of every answer of a route. Consul: `http_config.response_headers`.
+    pub response_headers: Vec<(String, String)>,
+    /// Whether `?cached` is heeded. Consul: `http_config.use_cache`.
+    pub use_cache: bool,
+    /// Whether paths may hold any character. Consul: `disable_http_unprintable_char_filter`.
+    pub unprintable_paths: bool,
+    /// Whether `/v1/agent/metrics` has the Prometheus text. Consul: a
+    /// `telemetry.prometheus_retention_time` above zero.
+    pub prometheus: bool,
+    /// What metric names begin with. Consul: `telemetry.metrics_prefix`.
+    pub metrics_prefix: String,
+    /// The host's name inside the names of gauges; `None` leaves it out.
+    pub gauge_host: Option<String>,
+    /// The port that the pool of all data centers would have; shown only.
+    pub serf_wan_port: Option<u16>,
 }
 
 /// The rooms behind the door. Cheap to clone.
@@ -87,6 +117,12 @@ pub struct Rooms {
     pub reload: mpsc::Sender<ReloadAsked>,
     /// Says when the doors stop: whoever waits for a change is then answered.
     pub stopping: Shutdown,
+    /// What was asked for with `?cached`.
+    pub cache: Cache,
+    /// Where log lines can be listened to.
+    pub monitor: LogMonitor,
+    /// Places for callers who are sent metrics again and again.
+    pub streams: Arc<Semaphore>,
 }
 
 /// Where the answer to a wish to reload goes: why it did not happen, for a person.
@@ -104,72 +140,156 @@ impl fmt::Debug for Rooms {
 /// listener is closed; connections end as tasks of `tasks`.
 pub async fn serve(listener: TcpListener, options: Arc<Options>, rooms: Rooms, tasks: &Tasks) {
     let limits = server::Limits {
-        connections_a_client: options.connections_a_client,
+        connections_a_client: Arc::clone(&options.connections_a_client),
         ..server::Limits::default()
     };
+    let metrics = rooms.metrics.clone();
+    let rooms = Arc::new(rooms);
+    let requests = Arc::new(Semaphore::new(HTTP_REQUESTS_MAX));
+    let common = Arc::new(Common { requests, encodings: Encodings::default() });
     let answer = move |request: Request<Body>| {
-        let (options, rooms) = (Arc::clone(&options), rooms.clone());
-        async move { answer(request, options, rooms).await }
+        answer(request, Arc::clone(&options), Arc::clone(&rooms), Arc::clone(&common))
     };
-    server::run(listener, limits, answer, tasks).await;
+    server::run(listener, limits, metrics, answer, tasks).await;
+}
+
+/// What all requests of a listener share.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// A place for each request that is being answered and does not wait for a change.
+    pub requests: Arc<Semaphore>,
+    /// The answers that several wait for.
+    pub encodings: Encodings,
 }
 
 /// What every response of a route has besides its own.
 struct Dress {
     gzip: bool,
     vary: bool,
+    /// Those that the operator wants; a route's own of the same name wins.
+    headers: HeaderMap,
 }
 
-async fn answer(request: Request<Body>, options: Arc<Options>, rooms: Rooms) -> Response<Body> {
-    let began = time::now();
-    let metrics = rooms.metrics.clone();
-    let (route, response) = routed(request, options, rooms).await;
-    let took = time::now().duration_since(began);
-    metrics.http(route, response.status().as_u16(), took);
-    response
-}
-
-async fn routed(
+/// Finds the route at once, so that what is kept while an answer is made is the call alone.
+fn answer(
     request: Request<Body>,
     options: Arc<Options>,
-    rooms: Rooms,
-) -> (&'static str, Response<Body>) {
+    rooms: Arc<Rooms>,
+    common: Arc<Common>,
+) -> impl Future<Output = Response<Body>> + Send + 'static {
+    let began = time::now();
+    let metrics = rooms.metrics.clone();
+    let routed = routed(request, options, rooms, common);
+    async move {
+        let (route, response) = match routed {
+            Routed::Answered(route, response) => (route, response),
+            Routed::Run(route, dress, running, _place) => (route, dressed(running.await, &dress)),
+        };
+        let took = time::now().duration_since(began);
+        metrics.http(route, response.status().as_u16(), took);
+        response
+    }
+}
+
+/// What became of a request before any other room was asked.
+enum Routed {
+    /// It is answered.
+    Answered(&'static str, Response<Body>),
+    /// Its handler runs, on a place that it holds.
+    Run(&'static str, Dress, Running, Option<OwnedSemaphorePermit>),
+}
+
+fn routed(
+    request: Request<Body>,
+    options: Arc<Options>,
+    rooms: Arc<Rooms>,
+    common: Arc<Common>,
+) -> Routed {
+    use Routed::Answered;
     let (head, body) = request.into_parts();
-    let bare = Dress { gzip: false, vary: false };
-    let Some(path) = path::decode(head.uri.path()) else {
-        return ("malformed", dressed(Ok(empty(StatusCode::BAD_REQUEST)), &bare));
+    let bare = Dress { gzip: false, vary: false, headers: HeaderMap::new() };
+    let Some(path) = path::decode(head.uri.path(), options.unprintable_paths) else {
+        return Answered("malformed", dressed(Ok(empty(StatusCode::BAD_REQUEST)), &bare));
     };
     if let Some(clean) = path::cleaned(&path) {
-        return ("redirect", redirect(&clean, head.uri.query(), &head.method));
+        return Answered("redirect", redirect(&clean, head.uri.query(), &head.method));
     }
     let route = match routes::find(&path) {
         Found::Path(route) => route,
         Found::AddSlash => {
             let with_slash = format!("{path}/");
-            return ("redirect", redirect(&with_slash, head.uri.query(), &head.method));
+            return Answered("redirect", redirect(&with_slash, head.uri.query(), &head.method));
         }
         Found::Nowhere => {
             let failure = Failure::new(StatusCode::NOT_FOUND, UNKNOWN_PATH);
-            return ("unknown", dressed(Err(failure), &bare));
+            return Answered("unknown", dressed(Err(failure), &bare));
         }
     };
-    let dress = Dress { gzip: accepts_gzip(&head.headers), vary: true };
-    let Some(run) = routes::handler(route, &head.method) else {
-        return (route, dressed(Ok(not_allowed(route, &head.method)), &dress));
+    let dress = Dress {
+        gzip: accepts_gzip(&head.headers),
+        vary: true,
+        headers: operators_headers(&options.response_headers),
     };
+    if let Err(failure) = options.access.path(&path) {
+        return Answered(route, dressed(Err(failure), &dress));
+    }
+    let Some(run) = routes::handler(route, &head.method) else {
+        return Answered(route, dressed(Ok(not_allowed(route, &head.method)), &dress));
+    };
+    let caller = head.extensions.get::<server::Caller>().map(|caller| caller.0);
+    if let Err(failure) = options.access.write(&head.method, caller) {
+        return Answered(route, dressed(Err(failure), &dress));
+    }
     let Some(params) = Params::parse(head.uri.query()) else {
-        return (route, dressed(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)), &dress));
+        return Answered(route, dressed(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)), &dress));
     };
     let rest = path.get(route.len()..).unwrap_or_default().to_owned();
-    let caller = head.extensions.get::<server::Caller>().map(|caller| caller.0);
-    let (headers, body) = (head.headers, Mutex::new(body));
-    let call = Call { options, rooms, rest, params, headers, caller, body };
-    let outcome = match run {
-        Run::Show(run) => Ok(run(&call)),
-        Run::Now(run) => run(&call),
-        Run::Later(run) => run(call).await,
+    let headers = if waits(&params) { copied(&head.headers) } else { head.headers };
+    let body = Mutex::new(body);
+    let call = Call { options, rooms, common, route, rest, params, headers, caller, body };
+    match run {
+        Run::Show(run) => Answered(route, dressed(Ok(run(&call)), &dress)),
+        Run::Now(run) => Answered(route, dressed(run(&call), &dress)),
+        Run::Later(run) => match place(&call) {
+            Ok(place) => Routed::Run(route, dress, run(call), place),
+            Err(failure) => Answered(route, dressed(Err(failure), &dress)),
+        },
+    }
+}
+
+/// Whether the caller may wait for a change.
+fn waits(params: &Params) -> bool {
+    params.get("index").is_some_and(|index| !matches!(index, "" | "0"))
+}
+
+/// The headers in memory of their own: as they came they lie in the connection's buffer, and a
+/// caller that waits would keep all of it.
+fn copied(headers: &HeaderMap) -> HeaderMap {
+    let copy = |(name, value): (&HeaderName, &HeaderValue)| {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
-    (route, dressed(outcome, &dress))
+    headers.iter().filter_map(copy).collect()
+}
+
+/// A place among the requests that are being answered. One that waits for a change needs none:
+/// it costs little, and has a bound of its own.
+fn place(call: &Call) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    if waits(&call.params) {
+        return Ok(None);
+    }
+    Arc::clone(&call.common.requests).try_acquire_owned().map(Some).map_err(|_full| {
+        call.rooms.metrics.http_refused("requests");
+        Unavailable::TooMany("requests".to_owned()).into()
+    })
+}
+
+/// The headers that the operator wants; the configuration has checked their form.
+fn operators_headers(wanted: &[(String, String)]) -> HeaderMap {
+    let parsed = wanted.iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+    });
+    parsed.collect()
 }
 
 fn empty(status: StatusCode) -> Output {
@@ -228,13 +348,20 @@ fn dressed(outcome: Outcome, dress: &Dress) -> Response<Body> {
         Ok(output) => (output, Advice::None),
         Err(failure) => told(failure),
     };
-    let Output { status, kind, body, headers } = output;
+    let Output { status, kind, body, shared, headers, stream } = output;
     let packed = dress.gzip && body.len() >= GZIP_BYTES_MIN && compressible(kind);
-    let body = if packed { Bytes::from(gzip(&body)) } else { body };
-    let mut response = Response::new(Body::from(body));
+    let body = match shared {
+        _ if !packed => body,
+        Some(shared) => shared.packed(|| gzip(&body).into()),
+        None => gzip(&body).into(),
+    };
+    let mut response = Response::new(stream.unwrap_or_else(|| Body::from(body)));
     *response.status_mut() = status;
     let all = response.headers_mut();
-    all.extend(headers);
+    all.extend(dress.headers.clone());
+    for (name, value) in headers {
+        all.insert(name, value);
+    }
     match kind {
         Kind::None => {}
         Kind::Json => {
@@ -291,7 +418,7 @@ mod tests {
     use super::*;
 
     fn plain() -> Dress {
-        Dress { gzip: false, vary: true }
+        Dress { gzip: false, vary: true, headers: HeaderMap::new() }
     }
 
     fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
@@ -318,13 +445,13 @@ mod tests {
     async fn advice_becomes_headers() {
         let failure = Failure::too_large(2, 1, "x");
         assert_eq!(header(&dressed(Err(failure), &plain()), "connection"), "close");
-        let busy = Failure::from(crate::model::Unavailable::TooMany("reads".into()));
+        let busy = Failure::from(Unavailable::TooMany("reads".into()));
         assert_eq!(header(&dressed(Err(busy), &plain()), "retry-after"), "1");
     }
 
     #[tokio::test]
     async fn only_long_bodies_are_compressed() {
-        let zip = Dress { gzip: true, vary: true };
+        let zip = Dress { gzip: true, ..plain() };
         let long = Output { body: vec![b'x'; GZIP_BYTES_MIN].into(), ..Output::empty() };
         let response = dressed(Ok(long), &zip);
         assert_eq!(header(&response, "content-encoding"), "gzip");

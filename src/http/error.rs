@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 
 use crate::agent::AgentError;
-use crate::model::{Refusal, SessionId, Unavailable};
+use crate::model::{RecordKey, Refusal, SessionId, Unavailable};
 
 use super::number::quoted;
 
@@ -130,7 +130,7 @@ impl From<AgentError> for Failure {
                 Self::internal(format!("CheckID {} does not have associated TTL", quoted(&id)))
             }
             AgentError::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, text),
-            AgentError::Disk(_) => Self::internal(text),
+            AgentError::ScriptsOff(_) | AgentError::Disk(_) => Self::internal(text),
         }
     }
 }
@@ -139,22 +139,27 @@ impl From<AgentError> for Failure {
 pub(super) fn refusal_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoSuchSession(id) => format!("invalid session {}", quoted(&id.to_string())),
-        Refusal::SessionNodeMissing(_) => "Missing node registration".to_owned(),
+        Refusal::SessionNodeMissing(_) | Refusal::NodeUnregistered(_) => {
+            "Missing node registration".to_owned()
+        }
         Refusal::SessionCheckMissing(check) => format!("Missing check '{check}' registration"),
         Refusal::SessionCheckCritical(check) => format!("Check '{check}' is in critical state"),
         Refusal::NodeNameMissing => "Must provide node".to_owned(),
         Refusal::NodeAddressMissing => {
             "Must provide address if SkipNodeUpdate is not set".to_owned()
         }
-        Refusal::NodeNameReserved { name, holder } => format!(
-            "failed inserting node: Error while renaming Node ID: \
-             Node name {name} is reserved by node {holder}"
+        Refusal::NodeNameReserved { name, id, holder, holder_shown } => format!(
+            "failed inserting node: Error while renaming Node ID: {}: \
+             Node name {name} is reserved by node {holder} with name {holder_shown}",
+            quoted(id)
         ),
         Refusal::CheckServiceMissing { service: _, node } => {
             format!("failed inserting check: Missing service registration on node {}", quoted(node))
         }
         Refusal::NodeMissing(node) => format!("node {} doesn't exist", quoted(node)),
         Refusal::KeyMissing(key) => format!("key {} doesn't exist", quoted(key)),
+        Refusal::IndexGuardMissing(key) => guard_text("index", key),
+        Refusal::SessionGuardMissing(key) => guard_text("session", key),
         Refusal::KeyExists(key) => format!("key {} exists", quoted(key)),
         Refusal::SetStale(key) => format!("failed to set key {}, index is stale", quoted(key)),
         Refusal::DeleteStale(key) => {
@@ -179,9 +184,14 @@ pub(super) fn refusal_text(refusal: &Refusal) -> String {
                 "failed session check for key {}, current session {} != {}",
                 quoted(key),
                 quoted(&current),
-                quoted(&wanted.to_string())
+                quoted(wanted)
             )
         }
+        Refusal::RecordMissing(key) => format!("{} doesn't exist", record_text(key)),
+        Refusal::RecordSetStale(key) => stale_text("set", key),
+        Refusal::RecordDeleteStale(key) => stale_text("delete", key),
+        Refusal::ServiceUnregistered { .. } => "Missing service registration".to_owned(),
+        Refusal::Nonsense(text) => text.clone(),
         Refusal::UnknownCommand => "the command is of a newer version".to_owned(),
         Refusal::PreparedMissing(id) => {
             format!("Cannot modify non-existent prepared query: '{id}'")
@@ -193,6 +203,36 @@ pub(super) fn refusal_text(refusal: &Refusal) -> String {
         Refusal::PreparedCatchAllTaken => {
             "a query template with an empty name already exists".to_owned()
         }
+    }
+}
+
+/// As [`refusal_text`], inside a transaction: without the command in front.
+pub(super) fn txn_text(refusal: &Refusal) -> String {
+    let text = refusal_text(refusal);
+    match text.strip_prefix("failed inserting node: ") {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+/// Consul's text for a guard of a key that is not there.
+fn guard_text(guard: &str, key: &str) -> String {
+    format!("failed to check {guard}, key {} doesn't exist", quoted(key))
+}
+
+/// Consul's text for a record that has another index than the caller saw.
+fn stale_text(verb: &str, key: &RecordKey) -> String {
+    format!("failed to {verb} {}, index is stale", record_text(key))
+}
+
+/// How Consul names a record of a transaction.
+fn record_text(key: &RecordKey) -> String {
+    match key {
+        RecordKey::Node(name) => format!("node {}", quoted(name)),
+        RecordKey::Service { node, id } => {
+            format!("service {} on node {}", quoted(id), quoted(node))
+        }
+        RecordKey::Check { node, id } => format!("check {} on node {}", quoted(id), quoted(node)),
     }
 }
 
@@ -235,7 +275,7 @@ mod tests {
                 "failed index check for key \"k\", current modify index 39 != 1",
             ),
             (
-                Refusal::SessionDiffers { key: "k".into(), current: None, wanted: id },
+                Refusal::SessionDiffers { key: "k".into(), current: None, wanted: id.to_string() },
                 "failed session check for key \"k\", current session \"\" != \
                  \"11111111-1111-1111-1111-111111111111\"",
             ),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::model::{Answer, Check, Query};
+use crate::model::{Answer, Check, Instance, Query, Read};
 
 use super::call::{Call, Outcome, wrong_answer};
-use super::catalog::{read, selected_nodes};
+use super::catalog::{read, read_or_kept, selected_nodes};
+use super::filter::{self, Filter};
 use super::near;
-use super::params::Selection;
+use super::params::{ReadPlan, Selection};
 use super::wire::{CheckJson, InstanceJson};
 
 /// `GET /v1/health/node/<node>`.
@@ -30,9 +31,9 @@ pub(super) async fn state(call: Call) -> Outcome {
 
 async fn checks(call: Call, query: Query) -> Outcome {
     let selection = Selection::of(&call.params)?;
-    let (read, plan) = read(&call, query).await?;
+    let (read, plan, filter) = read(&call, query, filter::check).await?;
     let Answer::Checks(found) = &*read.answer else { wrong_answer() };
-    let mut chosen: Vec<&Arc<Check>> = found.iter().collect();
+    let mut chosen: Vec<&Arc<Check>> = found.iter().filter(|check| filter.keeps(check)).collect();
     if selection.by_node() {
         let nodes = selected_nodes(&call, &selection).await?;
         chosen.retain(|check| nodes.contains(&check.node.to_lowercase()));
@@ -46,10 +47,28 @@ async fn checks(call: Call, query: Query) -> Outcome {
 pub(super) async fn service(call: Call) -> Outcome {
     let selection = Selection::of(&call.params)?;
     let name = call.required("Missing service name")?.to_owned();
-    let (read, plan) = read(&call, Query::HealthService(name)).await?;
+    let found = read_or_kept(&call, Query::HealthService(name), filter::instance).await?;
+    instances(&call, &selection, found).await
+}
+
+/// `GET /v1/health/connect/<service>`: the proxies of a service, and its own instances that need
+/// none, as data.
+pub(super) async fn connect(call: Call) -> Outcome {
+    let selection = Selection::of(&call.params)?;
+    let name = call.required("Missing service name")?.to_owned();
+    let found = read(&call, Query::ConnectService(name), filter::instance).await?;
+    instances(&call, &selection, found).await
+}
+
+async fn instances(
+    call: &Call,
+    selection: &Selection,
+    (read, plan, filter): (Read, ReadPlan, Filter<Instance>),
+) -> Outcome {
     let Answer::Instances(instances) = &*read.answer else { wrong_answer() };
-    let mut chosen: Vec<_> = instances.iter().filter(|one| selection.instance(one)).collect();
-    near::sort(&call, &mut chosen, |one| &one.node.name).await?;
+    let chosen = instances.iter().filter(|one| selection.instance(one) && filter.keeps(one));
+    let mut chosen: Vec<_> = chosen.collect();
+    near::sort(call, &mut chosen, |one| &one.node.name).await?;
     let shown: Vec<_> = chosen.into_iter().map(InstanceJson::of).collect();
-    Ok(call.read_json(&shown, &read).consistency(&plan))
+    Ok(call.read_json(&shown, &read).consistency(&plan).backend())
 }

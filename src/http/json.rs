@@ -190,10 +190,7 @@ impl<'a> Fields<'a> {
                 Ok(Self { fields: fields.collect() })
             }
             Value::Null => Ok(Self { fields: Vec::new() }),
-            other => Err(format!(
-                "json: cannot unmarshal {} into Go value of type {go_type}",
-                kind(other)
-            )),
+            other => Err(wrong_value(other, go_type)),
         }
     }
 
@@ -313,7 +310,12 @@ fn text(value: &Value, name: &str) -> Result<String, String> {
     }
 }
 
-/// Go's text for a value of the wrong kind.
+/// Go's text for a whole body, or an item of it, of the wrong kind.
+pub(super) fn wrong_value(value: &Value, go_type: &str) -> String {
+    format!("json: cannot unmarshal {} into Go value of type {go_type}", kind(value))
+}
+
+/// Go's text for a field of the wrong kind.
 pub(super) fn mismatch(value: &Value, name: &str, wanted: &str) -> String {
     let found = match value {
         Value::Number(number) if wanted != "string" && wanted != "bool" => {
@@ -325,7 +327,7 @@ pub(super) fn mismatch(value: &Value, name: &str, wanted: &str) -> String {
 }
 
 /// Whether two names are the same without case and underscores.
-fn same_name(field: &str, name: &str) -> bool {
+pub(super) fn same_name(field: &str, name: &str) -> bool {
     let plain = |text: &'_ str| -> Vec<u8> {
         text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect()
     };

@@ -64,6 +64,7 @@ fn raw(value: Bytes, read: &Read) -> Output {
 
 /// `PUT /v1/kv/<key>`: stores, compares and sets, locks or unlocks.
 pub(super) async fn put(mut call: Call) -> Outcome {
+    call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
     call.required("Missing key name")?;
     bounded(&call.rest)?;
@@ -83,6 +84,7 @@ pub(super) async fn put(mut call: Call) -> Outcome {
 
 /// `DELETE /v1/kv/<key>`: one key, with `cas` if it is unchanged, with `recurse` all below.
 pub(super) async fn delete(call: Call) -> Outcome {
+    call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
     let tree = call.params.has("recurse");
     if !tree {

@@ -90,6 +90,11 @@ pub(super) fn by_id(call: &Call) -> Outcome {
     let Some(service) = services.get(&call.rest) else {
         let reason = format!("ServiceId {} not found", call.rest);
         let nothing = LocalJson { aggregated_status: "critical", service: None, checks: None };
+        if wants_text(call) {
+            // Consul's slip: here alone the word comes as JSON.
+            let said = call.json(&reason).status(StatusCode::NOT_FOUND);
+            return Ok(said.header("x-consul-reason", &reason));
+        }
         return Ok(told(call, StatusCode::NOT_FOUND, &reason, &nothing));
     };
     let verdict = verdict(&checks, &service.id);
@@ -114,12 +119,15 @@ pub(super) fn by_name(call: &Call) -> Outcome {
     Ok(told(call, worst.status(), worst.word(), &shown))
 }
 
+fn wants_text(call: &Call) -> bool {
+    let accepts = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    call.params.get("format") == Some("text")
+        || accepts.is_some_and(|accepts| accepts.starts_with("text/plain"))
+}
+
 /// The status, with the word alone for who asks for text.
 fn told<T: Serialize + ?Sized>(call: &Call, status: StatusCode, reason: &str, shown: &T) -> Output {
-    let accepts = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    let text = call.params.get("format") == Some("text")
-        || accepts.is_some_and(|accepts| accepts.starts_with("text/plain"));
-    let output = if text {
+    let output = if wants_text(call) {
         let body = reason.to_owned().into();
         Output { kind: Kind::Other("text/plain"), body, ..Output::empty() }
     } else {

@@ -6,24 +6,42 @@
 //! *Why* no router of axum: Consul cleans paths, redirects and answers 404, 405 and OPTIONS in a
 //! way of its own, and keys are paths; one table and one scan say all of it.
 
+mod access;
 mod agent;
 mod archive;
+mod autopilot;
+mod cache;
 mod call;
 mod catalog;
+mod check_definition;
+mod connection;
+mod consul_state;
 mod coordinate;
 mod definition;
 mod door;
+mod encodings;
 mod error;
+mod event;
+mod filter;
 mod health;
+mod host;
 mod json;
+mod keyring;
 mod kv;
+mod line;
 mod local_health;
+mod mesh;
 mod metrics;
+mod monitor;
+mod msgpack;
 mod near;
 mod number;
+mod operations;
 mod operator;
+mod own;
 mod params;
 mod path;
+mod pool;
 mod prepared;
 mod prepared_definition;
 mod routes;
@@ -34,6 +52,9 @@ mod status;
 mod txn;
 mod wire;
 
-pub use definition::{parse_check, parse_service};
+pub use access::{Access, Network};
+pub use cache::Cache;
+pub use check_definition::parse_check;
+pub use definition::parse_service;
 pub use door::{Options, ReloadAsked, Rooms, serve};
 pub use routes::{RouteText, routes};

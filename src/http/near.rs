@@ -8,6 +8,7 @@ use crate::model::{
     Answer, Consistency, Execution, Near, NodeCoordinate, Query, ReadOptions, sort_near,
 };
 
+use super::cache::Wish;
 use super::call::{Call, wrong_answer};
 use super::error::Failure;
 use super::params::ReadPlan;
@@ -71,6 +72,7 @@ pub(super) async fn coordinates<'a>(
 /// A read beside the one that the caller asked for: from this server, at once.
 async fn aside(call: &Call, query: Query) -> Result<Arc<Answer>, Failure> {
     let options = ReadOptions { consistency: Consistency::Stale, after: None, wait: None };
-    let read = call.read(query, &ReadPlan { options, word: "stale" }).await;
+    let plan = ReadPlan { options, word: "stale", wish: Wish::default(), cached: None };
+    let read = call.read(query, &plan).await;
     read.map(|read| read.answer).map_err(|why| Failure::from(why).indexed())
 }

@@ -27,6 +27,36 @@ pub(super) fn unsigned(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("strconv.ParseUint: parsing {}: value out of range", quoted(text)))
 }
 
+/// A whole number of 64 bits, decimal or with Go's prefixes `0x`, `0o`, `0b` and `0`, digits
+/// parted by `_` where Go allows it; the error is Go's text.
+pub(super) fn whole(text: &str) -> Result<i64, String> {
+    let fail = |why| format!("strconv.ParseInt: parsing {}: {why}", quoted(text));
+    let (negative, plain) = match text.strip_prefix('-') {
+        Some(plain) => (true, plain),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = plain.to_ascii_lowercase();
+    let prefixes = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let known = prefixes
+        .iter()
+        .find_map(|(prefix, base)| lower.strip_prefix(prefix).map(|digits| (digits, *base, true)));
+    let octal = || lower.strip_prefix('0').filter(|digits| !digits.is_empty());
+    let (digits, base, prefixed) = known
+        .or_else(|| octal().map(|digits| (digits, 8, true)))
+        .unwrap_or((lower.as_str(), 10, false));
+    let digits = match digits.strip_prefix('_') {
+        Some(behind) if prefixed => behind,
+        _ => digits,
+    };
+    let fine = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_digit(base));
+    if !digits.split('_').all(fine) {
+        return Err(fail("invalid syntax"));
+    }
+    let sign = if negative { "-" } else { "" };
+    let number = i64::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), base);
+    number.map_err(|_why| fail("value out of range"))
+}
+
 /// A truth value in one of the spellings that Go takes.
 pub(super) fn truth(text: &str) -> Option<bool> {
     match text {
@@ -158,6 +188,29 @@ mod tests {
         ] {
             assert_eq!(unsigned(text), Err(want.to_owned()));
         }
+        for (text, want) in [
+            ("80", 80),
+            ("+80", 80),
+            ("-1", -1),
+            ("0", 0),
+            ("0x50", 80),
+            ("0X5_0", 80),
+            ("0b1010000", 80),
+            ("0o120", 80),
+            ("0120", 80),
+            ("0_120", 80),
+            ("8_0", 80),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(whole(text), Ok(want), "{text}");
+        }
+        for text in ["", "-", "80.5", "_80", "80_", "8__0", "0x", "08", "0b2", "+-1", "1e3"] {
+            let want = format!("strconv.ParseInt: parsing \"{text}\": invalid syntax");
+            assert_eq!(whole(text), Err(want));
+        }
+        let big = "99999999999999999999";
+        let want = format!("strconv.ParseInt: parsing \"{big}\": value out of range");
+        assert_eq!(whole(big), Err(want));
         assert_eq!(truth("T"), Some(true));
         assert_eq!(truth("0"), Some(false));
         assert_eq!(truth("yes"), None);

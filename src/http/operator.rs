@@ -58,9 +58,7 @@ pub(super) fn configuration(call: &Call) -> Outcome {
 /// `DELETE /v1/operator/raft/peer?id=…` or `?address=…`.
 pub(super) async fn remove_peer(call: Call) -> Outcome {
     let bad = |text| Failure::bad(format!("Bad request: {text}"));
-    let id = call.params.get("id").filter(|id| !id.is_empty());
-    let address = call.params.get("address").filter(|address| !address.is_empty());
-    call.check_datacenter()?;
+    let (id, address) = (call.params.get("id"), call.params.get("address"));
     let unknown = |kind: &str, value: &str| {
         Failure::internal(format!(
             "{kind} {} was not found in the Raft configuration",
@@ -72,12 +70,14 @@ pub(super) async fn remove_peer(call: Call) -> Outcome {
              IP:port of peer to remove")),
         (Some(_), Some(_)) => Err(bad("Must specify only one of ?id or ?address")),
         (Some(id), None) => {
+            call.check_datacenter()?;
             if call.client().remove_server(id).await? {
                 return Ok(Output::empty());
             }
             Err(unknown("id", id))
         }
         (None, Some(address)) => {
+            call.check_datacenter()?;
             let servers = call.client().status().servers;
             let found = servers.iter().find(|server| server.address == address);
             let id = found.map(|server| server.id.as_str());

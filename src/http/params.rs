@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::model::{Check, CheckStatus, Consistency, Index, Instance, Node, ReadOptions, Service};
 
+use super::cache::{Cached, Wish};
 use super::error::Failure;
 use super::number;
 
@@ -34,6 +35,11 @@ impl Params {
     /// Whether the parameter is there, with or without a value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// All parameters by name and value, in the order given.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Every value of a parameter.
@@ -106,6 +112,10 @@ pub(super) struct ReadPlan {
     pub options: ReadOptions,
     /// For `X-Consul-Effective-Consistency`.
     pub word: &'static str,
+    /// What is asked of a kept answer, where one is asked for.
+    pub wish: Wish,
+    /// How the answer came about; `None` where no kept one was asked for.
+    pub cached: Option<Cached>,
 }
 
 /// Reads `stale`, `consistent`, `cached`, `leader`, `max_stale`, `index` and `wait`.
@@ -115,11 +125,11 @@ pub(super) fn read_plan(
     defaults: &ReadDefaults,
 ) -> Result<ReadPlan, Failure> {
     let (consistency, word) = consistency(params, defaults.discovery_max_stale)?;
-    cache_control(headers)?;
+    let wish = cache_control(headers)?;
     let (after, wait) = blocking(params)?;
     let wait = wait.unwrap_or(defaults.wait).min(defaults.wait_max);
     let wait = after.map(|_| wait);
-    Ok(ReadPlan { options: ReadOptions { consistency, after, wait }, word })
+    Ok(ReadPlan { options: ReadOptions { consistency, after, wait }, word, wish, cached: None })
 }
 
 fn consistency(
@@ -156,20 +166,30 @@ fn consistency(
     })
 }
 
-/// Consul reads three directives and refuses numbers that are none; they change nothing here.
-fn cache_control(headers: &HeaderMap) -> Result<(), Failure> {
-    let Some(header) = headers.get(CACHE_CONTROL) else { return Ok(()) };
-    let text = header.to_str().unwrap_or_default();
-    let seconds = text.split(',').filter_map(|part| {
-        let part = part.trim();
-        part.strip_prefix("max-age=").or_else(|| part.strip_prefix("stale-if-error="))
-    });
-    for value in seconds {
-        number::unsigned(value)
-            .ok()
-            .ok_or_else(|| Failure::bad("Invalid Cache-Control header."))?;
+/// The directives that Consul reads, and `no-cache`, which means what `must-revalidate` is taken
+/// for here: ask anew. Unknown ones are passed over, numbers that are none refused.
+fn cache_control(headers: &HeaderMap) -> Result<Wish, Failure> {
+    let mut wish = Wish::default();
+    let Some(header) = headers.get(CACHE_CONTROL) else { return Ok(wish) };
+    let text = header.to_str().unwrap_or_default().to_ascii_lowercase();
+    let seconds = |value: &str| {
+        let number = number::unsigned(value).ok();
+        let number = number.ok_or_else(|| Failure::bad("Invalid Cache-Control header."))?;
+        Ok::<_, Failure>(Duration::from_secs(number))
+    };
+    for part in text.split(',').map(str::trim) {
+        if part == "must-revalidate" || part == "no-cache" {
+            wish.revalidate = true;
+        } else if let Some(value) = part.strip_prefix("max-age=") {
+            let age = seconds(value)?;
+            // Zero is the same wish in other words.
+            wish.revalidate |= age.is_zero();
+            wish.max_age = Some(age);
+        } else if let Some(value) = part.strip_prefix("stale-if-error=") {
+            wish.stale_if_error = Some(seconds(value)?);
+        }
     }
-    Ok(())
+    Ok(wish)
 }
 
 fn blocking(params: &Params) -> Result<(Option<Index>, Option<Duration>), Failure> {
@@ -323,6 +343,30 @@ mod tests {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, "max-age=x".parse().unwrap())]);
         let failure = read_plan(&params(""), &headers, &DEFAULTS).unwrap_err();
         assert_eq!(failure.text, "Invalid Cache-Control header.");
+    }
+
+    #[test]
+    fn wishes_are_read_from_cache_control() {
+        let wish = |text: &str| {
+            let headers = HeaderMap::from_iter([(CACHE_CONTROL, text.parse().unwrap())]);
+            cache_control(&headers).unwrap()
+        };
+        let second = Some(Duration::from_secs(1));
+        for (text, want) in [
+            ("private", Wish::default()),
+            ("Max-Age=1", Wish { max_age: second, ..Wish::default() }),
+            ("no-cache", Wish { revalidate: true, ..Wish::default() }),
+            (
+                "must-revalidate, stale-if-error=1",
+                Wish { stale_if_error: second, revalidate: true, ..Wish::default() },
+            ),
+            (
+                "max-age=0",
+                Wish { max_age: Some(Duration::ZERO), revalidate: true, ..Wish::default() },
+            ),
+        ] {
+            assert_eq!(wish(text), want, "{text}");
+        }
     }
 
     #[test]

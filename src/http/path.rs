@@ -23,14 +23,14 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// The path with its escapes decoded; `None` when one is broken, when the bytes are no text, or
-/// when the text has characters that cannot be printed.
-pub(super) fn decode(raw: &str) -> Option<String> {
+/// when the text has characters that cannot be printed, unless `any` character is taken.
+pub(super) fn decode(raw: &str, any: bool) -> Option<String> {
     let plain = raw.contains('%');
     if plain && !escapes_are_whole(raw) {
         return None;
     }
     let text = percent_decode_str(raw).decode_utf8().ok()?;
-    text.chars().all(is_printable).then(|| text.into_owned())
+    (any || text.chars().all(is_printable)).then(|| text.into_owned())
 }
 
 /// Go's idea of it, as near as the standard library tells: no controls, no spaces but the plain
@@ -93,10 +93,12 @@ mod tests {
 
     #[test]
     fn paths_are_decoded_and_must_be_printable() {
-        assert_eq!(decode("/v1/kv/a%2Fb%20c+d").as_deref(), Some("/v1/kv/a/b c+d"));
-        assert_eq!(decode("/v1/kv/%C3%A9").as_deref(), Some("/v1/kv/\u{e9}"));
+        assert_eq!(decode("/v1/kv/a%2Fb%20c+d", false).as_deref(), Some("/v1/kv/a/b c+d"));
+        assert_eq!(decode("/v1/kv/%C3%A9", false).as_deref(), Some("/v1/kv/\u{e9}"));
+        assert_eq!(decode("/a%01b", true).as_deref(), Some("/a\u{1}b"));
+        assert_eq!(decode("/a%zz", true), None);
         for bad in ["/a%01b", "/a%0a", "/a%zz", "/a%2", "/a%ff", "/a%C2%A0", "/a%E2%80%8B"] {
-            assert_eq!(decode(bad), None, "{bad}");
+            assert_eq!(decode(bad, false), None, "{bad}");
         }
     }
 

@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::time;
 
+use super::cache::Refresh;
 use super::call::{Call, Discovery, Kind, Outcome, Output, wrong_answer};
 use super::error::Failure;
 use super::params::ReadPlan;
@@ -50,6 +51,8 @@ pub(super) async fn get(call: Call) -> Outcome {
         let name = name.to_owned();
         return explain(&call, name).await;
     }
+    call.read_plan(Discovery::No)?;
+    call.check_datacenter().map_err(Failure::indexed)?;
     let id = parse_id(&call.rest).map_err(|text| Failure::internal(text).indexed())?;
     let (read, plan) = read(&call, Query::Prepared(id)).await?;
     let Answer::Prepared(found) = &*read.answer else { wrong_answer() };
@@ -71,14 +74,20 @@ pub(super) async fn update(mut call: Call) -> Outcome {
         return Ok(refused);
     }
     call.check_datacenter()?;
-    let id = modified_id(&call)?;
     let bytes = call.body(PREPARED_BYTES_MAX, "limits").await?;
     let value = if bytes.is_empty() {
         json!({})
     } else {
         body::parse(&bytes).map_err(|text| Failure::decode(&text))?
     };
-    let query = prepared_definition::changed(&value, id)?;
+    // What does not decode is told before the id is looked at, and what makes no sense after it.
+    let id = modified_id(&call);
+    let known = id.as_ref().map_or(PreparedId(Uuid::nil()), |id| *id);
+    let query = match (prepared_definition::changed(&value, known), id) {
+        (Err(failure), _) if failure.status == StatusCode::BAD_REQUEST => return Err(failure),
+        (_, Err(failure)) => return Err(failure),
+        (query, Ok(_)) => query?,
+    };
     let written = call.write(Command::PreparedUpdate(Box::new(query))).await?;
     Ok(Output::empty().written(written.index))
 }
@@ -134,6 +143,23 @@ async fn read_now(call: &Call, query: Query) -> Result<(Read, ReadPlan), Failure
     Ok((Read { index: Index(0), ..read }, plan))
 }
 
+/// What a query found, kept for those who ask for that. What it did not find is never kept.
+async fn found_or_kept(call: &Call, query: Query) -> Result<(Read, ReadPlan), Failure> {
+    if !call.wants_cached() {
+        return read_now(call, query).await;
+    }
+    let plan = call.read_plan(Discovery::No)?;
+    let options = ReadOptions { after: None, wait: None, ..plan.options };
+    let plan = ReadPlan { options, ..plan };
+    call.check_datacenter().map_err(Failure::indexed)?;
+    let read = call.read_cached(query.clone(), Refresh::Never, &plan).await;
+    let (read, cached) = read.map_err(|why| Failure::from(why).indexed())?;
+    if matches!(&*read.answer, Answer::Executed(Err(_))) {
+        return read_now(call, query).await;
+    }
+    Ok((Read { index: Index(0), ..read }, ReadPlan { cached: Some(cached), ..plan }))
+}
+
 /// Runs a query: its instances shuffled, nearest first where that is asked, cut off. No other
 /// data center is known here, so that nothing fails over: Consul's answer without a path.
 async fn execute(call: &Call, name: String) -> Outcome {
@@ -147,7 +173,7 @@ async fn execute(call: &Call, name: String) -> Outcome {
             Failure::internal(format!("Error parsing 'connect' value: {why}"))
         })?,
     };
-    let (read, plan) = read_now(call, Query::Execute { name, connect }).await?;
+    let (read, plan) = found_or_kept(call, Query::Execute { name, connect }).await?;
     let Answer::Executed(found) = &*read.answer else { wrong_answer() };
     let execution = found.as_ref().map_err(unresolved)?;
     let near = near::source(call, execution).await?;
@@ -158,8 +184,8 @@ async fn execute(call: &Call, name: String) -> Outcome {
     let instances = arrange(execution.instances.clone(), &how);
     let about = about(&read, &plan);
     let shown = ExecutionJson::of(execution, &instances, &call.options.datacenter, about);
-    let output = call.read_json(&shown, &read).consistency(&plan);
-    Ok(if call.params.has("cached") { output.header("x-cache", "MISS") } else { output })
+    // Shuffled anew for each caller: nobody shares it.
+    Ok(call.json(&shown).about(&read).consistency(&plan))
 }
 
 /// Shows the query that a name leads to, filled in, without running it.
@@ -168,7 +194,7 @@ async fn explain(call: &Call, name: String) -> Outcome {
     let Answer::Resolved(found) = &*read.answer else { wrong_answer() };
     let query = found.as_ref().map_err(unresolved)?;
     let shown = ExplainedJson::of(query, about(&read, &plan));
-    Ok(call.read_json(&shown, &read).consistency(&plan))
+    Ok(call.json(&shown).about(&read).consistency(&plan))
 }
 
 fn about(read: &Read, plan: &ReadPlan) -> AboutJson {

@@ -7,8 +7,8 @@ use axum::http::Method;
 
 use super::call::{Call, Outcome, Output};
 use super::{
-    agent, catalog, coordinate, health, kv, local_health, operator, prepared, session, snapshot,
-    status, txn,
+    agent, autopilot, catalog, coordinate, event, health, host, keyring, kv, local_health, mesh,
+    metrics, monitor, operator, own, pool, prepared, session, snapshot, status, txn,
 };
 
 /// How a route is answered.
@@ -19,8 +19,11 @@ pub(super) enum Run {
     /// At once, from what this server holds.
     Now(fn(&Call) -> Outcome),
     /// After asking other rooms.
-    Later(fn(Call) -> Pin<Box<dyn Future<Output = Outcome> + Send>>),
+    Later(fn(Call) -> Running),
 }
+
+/// A handler at work.
+pub(super) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One row of the table. A path that ends with a slash also takes everything below it.
 struct Route {
@@ -58,7 +61,12 @@ static ROUTES: &[Route] = &[
     row(GET, "/v1/kv/", Later(|call| Box::pin(kv::get(call))), "a key, or all below a prefix"),
     row(PUT, "/v1/kv/", Later(|call| Box::pin(kv::put(call))), "stores, sets if unchanged, locks"),
     row(DELETE, "/v1/kv/", Later(|call| Box::pin(kv::delete(call))), "deletes a key or a tree"),
-    row(PUT, "/v1/txn", Later(|call| Box::pin(txn::put(call))), "operations on keys, all or none"),
+    row(
+        PUT,
+        "/v1/txn",
+        Later(|call| Box::pin(txn::put(call))),
+        "operations on keys and the catalog, all or none",
+    ),
     row(
         GET,
         "/v1/health/service/",
@@ -98,7 +106,7 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(catalog::node_services(call))),
         "a node with a list of its services",
     ),
-    row(GET, "/v1/catalog/datacenters", Show(catalog::datacenters), "the data centers known here"),
+    row(GET, "/v1/catalog/datacenters", Now(catalog::datacenters), "the data centers known here"),
     row(
         PUT,
         "/v1/catalog/register",
@@ -177,8 +185,11 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(coordinate::update(call))),
         "where a node lies in the network",
     ),
-    row(GET, "/v1/agent/self", Show(agent::own), "this agent: settings, member, counters"),
-    row(GET, "/v1/agent/members", Show(agent::members), "the members that this agent knows"),
+    row(GET, "/v1/agent/self", Show(own::own), "this agent: settings, member, counters"),
+    row(GET, "/v1/agent/version", Show(own::version), "this program's version"),
+    row(GET, "/v1/agent/host", Later(|call| Box::pin(host::host(call))), "this agent's machine"),
+    row(GET, "/v1/agent/monitor", Now(monitor::monitor), "log lines as they come"),
+    row(GET, "/v1/agent/members", Now(pool::members), "the members that this agent knows"),
     row(GET, "/v1/agent/services", Now(agent::services), "this agent's services"),
     row(
         GET,
@@ -247,20 +258,24 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(agent::maintenance(call))),
         "maintenance of this node",
     ),
-    row(PUT, "/v1/agent/join/", Later(|call| Box::pin(agent::join(call))), "joins a pool"),
-    row(PUT, "/v1/agent/leave", Show(agent::leave), "leaves the pool and stops"),
+    row(PUT, "/v1/agent/join/", Later(|call| Box::pin(pool::join(call))), "joins a pool"),
+    row(PUT, "/v1/agent/leave", Show(pool::leave), "leaves the pool and stops"),
     row(
         PUT,
         "/v1/agent/reload",
-        Later(|call| Box::pin(agent::reload(call))),
+        Later(|call| Box::pin(pool::reload(call))),
         "reads the configuration anew",
     ),
-    row(GET, "/v1/acl/", Now(agent::acl_disabled), "says that access control is off"),
-    row(PUT, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
-    row(POST, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
-    row(DELETE, "/v1/acl/", Now(agent::acl_disabled), "likewise"),
-    row(PUT, "/v1/agent/force-leave/", Now(agent::force_leave), "declares a failed member gone"),
-    row(GET, "/v1/agent/metrics", Show(agent::metrics), "metrics as JSON or for Prometheus"),
+    row(GET, "/v1/acl/", Now(pool::acl_disabled), "says that access control is off"),
+    row(PUT, "/v1/acl/", Now(pool::acl_disabled), "likewise"),
+    row(POST, "/v1/acl/", Now(pool::acl_disabled), "likewise"),
+    row(DELETE, "/v1/acl/", Now(pool::acl_disabled), "likewise"),
+    row(PUT, "/v1/agent/token/", Now(pool::acl_disabled), "likewise"),
+    row(PUT, "/v1/agent/force-leave/", Now(pool::force_leave), "declares a failed member gone"),
+    row(GET, "/v1/agent/metrics", Now(metrics::metrics), "metrics as JSON or for Prometheus"),
+    row(GET, "/v1/agent/metrics/stream", Now(metrics::stream), "metrics again and again"),
+    row(GET, "/v1/agent/connect/", Now(mesh::refuse), "says that there is no mesh"),
+    row(POST, "/v1/agent/connect/", Now(mesh::refuse), "likewise"),
     row(
         GET,
         "/v1/agent/health/service/id/",
@@ -272,6 +287,18 @@ static ROUTES: &[Route] = &[
         "/v1/agent/health/service/name/",
         Now(local_health::by_name),
         "whether this agent's services of a name are fit",
+    ),
+    row(
+        PUT,
+        "/v1/event/fire/",
+        Later(|call| Box::pin(event::fire(call))),
+        "throws an event into the pool",
+    ),
+    row(
+        GET,
+        "/v1/event/list",
+        Later(|call| Box::pin(event::list(call))),
+        "the last events that came to this agent",
     ),
     row(GET, "/v1/status/leader", Now(status::leader), "the leader's address"),
     row(GET, "/v1/status/peers", Now(status::peers), "the servers' addresses"),
@@ -294,6 +321,66 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(operator::transfer_leader(call))),
         "hands leadership over",
     ),
+    row(
+        GET,
+        "/v1/operator/autopilot/configuration",
+        Later(|call| Box::pin(autopilot::configuration(call))),
+        "autopilot's settings",
+    ),
+    row(
+        PUT,
+        "/v1/operator/autopilot/configuration",
+        Later(|call| Box::pin(autopilot::configure(call))),
+        "sets them",
+    ),
+    row(
+        GET,
+        "/v1/operator/autopilot/health",
+        Later(|call| Box::pin(autopilot::health(call))),
+        "whether the servers are well",
+    ),
+    row(
+        GET,
+        "/v1/operator/autopilot/state",
+        Later(|call| Box::pin(autopilot::state(call))),
+        "likewise, by server",
+    ),
+    row(GET, "/v1/operator/keyring", Now(keyring::list), "the keys of gossip: there are none"),
+    row(
+        POST,
+        "/v1/operator/keyring",
+        Later(|call| Box::pin(keyring::change(call))),
+        "says that encryption is off",
+    ),
+    row(PUT, "/v1/operator/keyring", Later(|call| Box::pin(keyring::change(call))), "likewise"),
+    row(DELETE, "/v1/operator/keyring", Later(|call| Box::pin(keyring::change(call))), "likewise"),
+    row(
+        GET,
+        "/v1/catalog/connect/",
+        Later(|call| Box::pin(catalog::connect(call))),
+        "the proxies of a service",
+    ),
+    row(
+        GET,
+        "/v1/health/connect/",
+        Later(|call| Box::pin(health::connect(call))),
+        "the proxies of a service, with checks",
+    ),
+    row(GET, "/v1/health/ingress/", Now(mesh::ingress), "no gateway leads to a service"),
+    row(GET, "/v1/catalog/gateway-services/", Now(mesh::gateway_services), "none has a gateway"),
+    row(GET, "/v1/config/", Now(mesh::config), "no configuration entries"),
+    row(DELETE, "/v1/config/", Now(mesh::refuse), "says that there is no mesh"),
+    row(PUT, "/v1/config", Now(mesh::refuse), "likewise"),
+    row(GET, "/v1/connect/intentions", Now(mesh::intentions), "no intentions"),
+    row(POST, "/v1/connect/intentions", Now(mesh::refuse), "says that there is no mesh"),
+    row(GET, "/v1/connect/intentions/", Now(mesh::intention), "what intentions say: all may talk"),
+    row(PUT, "/v1/connect/intentions/", Now(mesh::refuse), "says that there is no mesh"),
+    row(DELETE, "/v1/connect/intentions/", Now(mesh::refuse), "likewise"),
+    row(GET, "/v1/connect/ca/", Now(mesh::refuse), "likewise"),
+    row(PUT, "/v1/connect/ca/", Now(mesh::refuse), "likewise"),
+    row(GET, "/v1/discovery-chain/", Now(mesh::refuse), "likewise"),
+    row(POST, "/v1/discovery-chain/", Now(mesh::refuse), "likewise"),
+    row(GET, "/v1/internal/ui/", Now(mesh::no_page), "says that there is no bundled page"),
     row(GET, "/v1/snapshot", Later(|call| Box::pin(snapshot::save(call))), "saves everything"),
     row(
         PUT,
@@ -307,7 +394,7 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(status::state(call))),
         "a hash of this server's state",
     ),
-    row(GET, "/metrics", Show(agent::prometheus), "metrics for Prometheus"),
+    row(GET, "/metrics", Show(metrics::prometheus), "metrics for Prometheus"),
 ];
 
 /// Every route, in the order of the table; for pages of reference.

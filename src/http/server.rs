@@ -1,72 +1,71 @@
 //! The listener: connections and their bounds, and a drain at the end.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::lifecycle::{Shutdown, Tasks};
-use crate::limits::{HTTP_CONNECTIONS_A_CLIENT, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX};
+use super::connection;
+use crate::lifecycle::Tasks;
+use crate::limits::{HTTP_CONNECTIONS_A_CLIENT, HTTP_CONNECTIONS_MAX, HTTP_REFUSALS_MAX};
+use crate::telemetry::{HttpConnection, Metrics};
 
-/// How long a connection may take for a head, and stay idle between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// Most headers of a request.
-const HEADERS_MAX: usize = 100;
-/// How long a connection may finish what it began once the word to stop is given.
-const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long the listener rests after the system refused it a connection.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// How long a refused connection may take to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
-/// What a client with too many connections reads. Source: Consul's own refusal.
-const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
-    Content-Length: 0\r\nConnection: close\r\n\r\n";
+/// Bytes of a refused request that are read at once, and thrown away.
+const REFUSED_BYTES: usize = 1024;
+/// What a client with too many connections reads. Source: Consul since 1.9; 1.8.7 hangs up.
+const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n\
+    Content-Length: 81\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    Your IP is issuing too many concurrent connections, please rate limit your calls\n";
 
 /// Bounds of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limits {
-    /// Connections of one client address.
-    pub connections_a_client: usize,
-    /// Connections altogether; more wait in the system's queue.
+    /// Connections of one client address; 0 for no bound, as in Consul. May change at any time.
+    pub connections_a_client: Arc<AtomicUsize>,
+    /// Connections altogether.
     pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_a_client: HTTP_CONNECTIONS_A_CLIENT, connections: HTTP_CONNECTIONS_MAX }
+        Self {
+            connections_a_client: Arc::new(HTTP_CONNECTIONS_A_CLIENT.into()),
+            connections: HTTP_CONNECTIONS_MAX,
+        }
     }
 }
 
-/// Accepts connections until the word to stop.
+/// Accepts connections until the word to stop. One above the bounds is told so and closed.
 ///
 /// `answer` is dropped midway when its caller hangs up.
-pub(super) async fn run<A, F>(listener: TcpListener, limits: Limits, answer: A, tasks: &Tasks)
-where
-    A: Fn(Request<Body>) -> F + Clone + Send + 'static,
+pub(super) async fn run<A, F>(
+    listener: TcpListener,
+    limits: Limits,
+    metrics: Metrics,
+    answer: A,
+    tasks: &Tasks,
+) where
+    A: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut shutdown = tasks.shutdown();
     let places = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(HTTP_REFUSALS_MAX));
     let clients = Arc::new(Clients::default());
     loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
-            () = shutdown.wait() => return,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.wait() => return,
@@ -79,17 +78,25 @@ where
                 continue;
             }
         };
-        match clients.enter(from.ip(), limits.connections_a_client) {
-            Some(seat) => {
-                let held = Held { _place: place, _seat: seat };
-                let answer = answer.clone();
-                let answer = move |mut request: Request<Body>| {
-                    request.extensions_mut().insert(Caller(from.ip().to_canonical()));
-                    answer(request)
-                };
-                tasks.spawn(connection(stream, answer, tasks.shutdown(), held));
-            }
-            None => tasks.spawn(refuse(stream, place)),
+        let most = limits.connections_a_client.load(Ordering::Relaxed);
+        let place = Arc::clone(&places).try_acquire_owned().ok();
+        let seat = clients.enter(from.ip(), most);
+        if let (Some(place), Some(seat)) = (place, seat) {
+            let held = Held { _place: place, _seat: seat, _counted: metrics.http_connection() };
+            let (answer, shutdown) = (answer.clone(), tasks.shutdown());
+            let answer = move |mut request: Request<Body>| {
+                request.extensions_mut().insert(Caller(from.ip().to_canonical()));
+                answer(request)
+            };
+            tasks.spawn(async move {
+                connection::serve(stream, answer, shutdown).await;
+                drop(held);
+            });
+            continue;
+        }
+        metrics.http_refused("connections");
+        if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+            tasks.spawn(refuse(stream, place));
         }
     }
 }
@@ -102,6 +109,7 @@ pub(super) struct Caller(pub(super) IpAddr);
 struct Held {
     _place: OwnedSemaphorePermit,
     _seat: Seat,
+    _counted: HttpConnection,
 }
 
 /// How many connections each client address has.
@@ -115,11 +123,12 @@ struct Seat {
 }
 
 impl Clients {
-    /// A place for one more connection of this address, unless it has `max` already.
+    /// A place for one more connection of this address, unless it has `max` already; 0 is no
+    /// bound.
     fn enter(self: &Arc<Self>, address: IpAddr, max: usize) -> Option<Seat> {
         let mut counts = self.0.lock();
         let count = counts.entry(address).or_insert(0);
-        if *count >= max {
+        if max > 0 && *count >= max {
             return None;
         }
         *count += 1;
@@ -142,50 +151,21 @@ impl Drop for Seat {
 async fn refuse(mut stream: TcpStream, place: OwnedSemaphorePermit) {
     let said = async {
         stream.write_all(REFUSAL).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // What it has sent is read: closed before that, the system would take the answer back.
+        let mut part = [0; REFUSED_BYTES];
+        while stream.read(&mut part).await? > 0 {}
+        std::io::Result::Ok(())
     };
     // A caller that does not read its refusal misses it, which harms nobody else.
     drop(tokio::time::timeout(REFUSAL_TIMEOUT, said).await);
     drop(place);
 }
 
-async fn connection<A, F>(stream: TcpStream, answer: A, mut shutdown: Shutdown, held: Held)
-where
-    A: Fn(Request<Body>) -> F + Send,
-    F: Future<Output = Response<Body>> + Send,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set no-delay");
-    }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answered = answer(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .title_case_headers(true);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
-        () = shutdown.wait() => {
-            served.as_mut().graceful_shutdown();
-            tokio::time::timeout(DRAIN_MAX, served).await.ok()
-        }
-    };
-    if let Some(Err(error)) = ended {
-        tracing::trace!(%error, "connection ended");
-    }
-    drop(held);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt as _;
+    use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_IDLE_MAX, HTTP_WRITE_SILENCE_MAX};
     use tokio::sync::mpsc;
 
     /// Starts a listener and returns its address.
@@ -198,7 +178,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new();
         let inner = tasks.clone();
-        tasks.spawn(async move { run(listener, limits, answer, &inner).await });
+        tasks.spawn(async move { run(listener, limits, Metrics::new(), answer, &inner).await });
         (tasks, address)
     }
 
@@ -242,18 +222,31 @@ mod tests {
         }
     }
 
+    /// Tells of the begin and of the end of an answer that never comes.
+    #[derive(Clone)]
+    struct Parked {
+        begun: mpsc::Sender<()>,
+        gone: mpsc::Sender<()>,
+    }
+
+    impl Parked {
+        fn new() -> (Self, mpsc::Receiver<()>, mpsc::Receiver<()>) {
+            let (begun, begins) = mpsc::channel(1);
+            let (gone, ends) = mpsc::channel(1);
+            (Self { begun, gone }, begins, ends)
+        }
+
+        async fn answer(self) -> Response<Body> {
+            let _gone = Gone(self.gone);
+            self.begun.send(()).await.unwrap();
+            std::future::pending().await
+        }
+    }
+
     #[tokio::test]
     async fn a_caller_that_hangs_up_drops_its_answer() {
-        let (told, mut dropped) = mpsc::channel(1);
-        let (begun, mut begins) = mpsc::channel(1);
-        let answer = move |_: Request<Body>| {
-            let (told, begun) = (told.clone(), begun.clone());
-            async move {
-                let _gone = Gone(told);
-                begun.send(()).await.unwrap();
-                std::future::pending().await
-            }
-        };
+        let (parked, mut begins, mut dropped) = Parked::new();
+        let answer = move |_: Request<Body>| parked.clone().answer();
         let (tasks, address) = start(Limits::default(), answer).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         ask(&mut stream, "/parked").await;
@@ -264,16 +257,117 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_client_has_only_so_many_connections() {
-        let limits = Limits { connections_a_client: 1, ..Limits::default() };
-        let (tasks, address) = start(limits, hello).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        ask(&mut first, "/").await;
-        read_until(&mut first, "hello").await;
-        let mut second = TcpStream::connect(address).await.unwrap();
-        let text = read_until(&mut second, "\r\n\r\n").await;
-        assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{text}");
+    async fn so_does_one_that_has_asked_for_more_already() {
+        let (parked, mut begins, mut dropped) = Parked::new();
+        let answer = move |_: Request<Body>| parked.clone().answer();
+        let (tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/parked").await;
+        begins.recv().await.unwrap();
+        ask(&mut stream, "/next").await;
+        drop(stream);
+        dropped.recv().await.unwrap();
         assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_ahead_is_answered_in_its_turn() {
+        let answer = |request: Request<Body>| async move {
+            if request.uri().path() == "/slow" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            hello(request).await
+        };
+        let (tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/slow").await;
+        ask(&mut stream, "/next").await;
+        stream.write_all(b"GET /last HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        let mut text = read_until(&mut stream, "hello").await;
+        while text.matches("hello").count() < 2 {
+            text.push_str(&read_until(&mut stream, "hello").await);
+        }
+        stream.write_all(b"\r\n").await.unwrap();
+        read_until(&mut stream, "hello").await;
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_says_it_has_no_more_to_ask_is_still_answered() {
+        let (tasks, address) = start(Limits::default(), hello).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/").await;
+        stream.shutdown().await.unwrap();
+        read_until(&mut stream, "hello").await;
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    /// Both bounds: 429 with a word on when to come back, also for one who has asked already.
+    #[tokio::test]
+    async fn only_so_many_connections_are_taken() {
+        let one_each = Limits { connections_a_client: Arc::new(1.into()), ..Limits::default() };
+        let one = Limits { connections: 1, ..Limits::default() };
+        for limits in [one_each, one] {
+            let (tasks, address) = start(limits, hello).await;
+            let mut first = TcpStream::connect(address).await.unwrap();
+            ask(&mut first, "/").await;
+            read_until(&mut first, "hello").await;
+            let mut second = TcpStream::connect(address).await.unwrap();
+            ask(&mut second, "/").await;
+            let text = read_until(&mut second, "rate limit your calls\n").await;
+            assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{text}");
+            assert!(text.contains("\r\nRetry-After: 1\r\n"), "{text}");
+            let (_, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(text.contains(&format!("Content-Length: {}\r\n", body.len())), "{text}");
+            assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bound_of_a_client_may_be_raised_while_it_is_served() {
+        let most = Arc::new(AtomicUsize::new(1));
+        let limits = Limits { connections_a_client: Arc::clone(&most), ..Limits::default() };
+        let (tasks, address) = start(limits, hello).await;
+        let mut streams = Vec::new();
+        for connections in [1, 2, 0, 0] {
+            most.store(connections, Ordering::Relaxed);
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            ask(&mut stream, "/").await;
+            read_until(&mut stream, "hello").await;
+            streams.push(stream);
+        }
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    /// The clock stands and jumps to the next deadline whenever nothing else can happen.
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_ends_the_connection_in_time() {
+        let (_tasks, address) = start(Limits::default(), hello).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let began = tokio::time::Instant::now();
+        for byte in b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaa" {
+            // Once the server has had enough, the rest cannot be written.
+            drop(stream.write_all(&[*byte]).await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest).await);
+        assert!(rest.is_empty(), "{rest:?}");
+        assert!(began.elapsed() < HTTP_IDLE_MAX, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_of_its_answer_is_not_kept() {
+        const LONG: usize = 64 * 1024 * 1024;
+        let answer = |_: Request<Body>| async { Response::new(Body::from(vec![b'x'; LONG])) };
+        let (_tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/").await;
+        // Longer than the silence that is borne, in which nothing is read.
+        tokio::time::sleep(HTTP_WRITE_SILENCE_MAX * 2).await;
+        let mut read = Vec::new();
+        drop(stream.read_to_end(&mut read).await);
+        assert!(read.len() < LONG, "{} bytes", read.len());
     }
 
     #[tokio::test]

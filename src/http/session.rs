@@ -1,11 +1,11 @@
 //! `/v1/session`: sessions. Source: Consul HTTP API, "Sessions".
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::limits::{
-    LOCK_DELAY_DEFAULT, LOCK_DELAY_MAX, NAME_BYTES_MAX, SESSION_TTL_MAX, SESSION_TTL_MIN,
-};
+use crate::limits::{LOCK_DELAY_DEFAULT, NAME_BYTES_MAX, SESSION_TTL_MAX};
 use crate::model::{
     Answer, Behavior, Command, Query, Reply, Session, SessionId, SessionSpec, Written,
 };
@@ -37,7 +37,9 @@ pub(super) async fn create(mut call: Call) -> Outcome {
     };
     call.own_datacenter(&named_datacenter(&value))?;
     let id = SessionId(Uuid::new_v4());
-    let spec = spec(&value, id, &call.options.node_name)?;
+    let options = &call.options;
+    let own = Own { node: &options.node_name, ttl_min: options.session_ttl_min };
+    let spec = spec(&value, id, own)?;
     let Written { reply, index } = call.write(Command::SessionCreate(spec)).await?;
     let Reply::Session(id) = reply else { wrong_answer() };
     Ok(call.json(&json!({"ID": id.to_string()})).written(index))
@@ -48,8 +50,15 @@ fn named_datacenter(value: &Value) -> String {
     named.unwrap_or_default()
 }
 
+/// What this agent brings to a session: the node where none is named, and the shortest TTL.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    node: &'a str,
+    ttl_min: Duration,
+}
+
 /// What a body asks for; unknown fields are passed over, as Consul does here.
-fn spec(value: &Value, id: SessionId, own_node: &str) -> Result<SessionSpec, Failure> {
+fn spec(value: &Value, id: SessionId, own: Own<'_>) -> Result<SessionSpec, Failure> {
     let decode = |text: String| Failure::decode(&text);
     let mut fields = Fields::of(value, "structs.Session").map_err(decode)?;
     let lock_delay_ms = lock_delay_ms(fields.take("LockDelay")).map_err(decode)?;
@@ -74,7 +83,7 @@ fn spec(value: &Value, id: SessionId, own_node: &str) -> Result<SessionSpec, Fai
     Ok(SessionSpec {
         id,
         name,
-        node: if node.is_empty() { own_node.to_owned() } else { node },
+        node: if node.is_empty() { own.node.to_owned() } else { node },
         lock_delay_ms,
         behavior: match behavior.as_str() {
             "" | "release" => Behavior::Release,
@@ -83,7 +92,7 @@ fn spec(value: &Value, id: SessionId, own_node: &str) -> Result<SessionSpec, Fai
                 return Err(Failure::internal(format!("Invalid Behavior setting '{other}'")));
             }
         },
-        ttl_ms: ttl_ms(&ttl_text).map_err(Failure::internal)?,
+        ttl_ms: ttl_ms(&ttl_text, own.ttl_min).map_err(Failure::internal)?,
         ttl_text,
         node_checks: chosen,
         service_checks,
@@ -101,9 +110,9 @@ fn service_checks(fields: &mut Fields<'_>) -> Result<Option<Vec<(String, String)
     Ok(Some(pairs).filter(|pairs| !pairs.is_empty()))
 }
 
-/// A lock delay: Go's text, or a number that means seconds when it is small. At most a minute.
+/// A lock delay: Go's text, or a number that means seconds when it is small. It is kept as said;
+/// where it acts, it is a minute at most.
 fn lock_delay_ms(value: Option<&Value>) -> Result<u64, String> {
-    let max = i64::try_from(LOCK_DELAY_MAX.as_nanos()).expect("a minute fits");
     let nanos = match value {
         None => i64::try_from(LOCK_DELAY_DEFAULT.as_nanos()).expect("seconds fit"),
         Some(Value::String(text)) => number::duration_nanos(text)?,
@@ -117,7 +126,7 @@ fn lock_delay_ms(value: Option<&Value>) -> Result<u64, String> {
     if nanos < 0 {
         return Err("LockDelay must not be negative".to_owned());
     }
-    Ok(number::millis(nanos.min(max)))
+    Ok(number::millis(nanos))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "Go cuts the fraction too, and bounds follow")]
@@ -126,7 +135,7 @@ fn whole_part(number: Option<f64>) -> Option<i64> {
 }
 
 /// A TTL in milliseconds; `None` for none and for 0. The error is Consul's text.
-fn ttl_ms(text: &str) -> Result<Option<u64>, String> {
+fn ttl_ms(text: &str, least: Duration) -> Result<Option<u64>, String> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -135,18 +144,21 @@ fn ttl_ms(text: &str) -> Result<Option<u64>, String> {
     if nanos == 0 {
         return Ok(None);
     }
-    let (min, max) = (SESSION_TTL_MIN.as_nanos(), SESSION_TTL_MAX.as_nanos());
+    let (min, max) = (least.as_nanos(), SESSION_TTL_MAX.as_nanos());
     let within = u128::try_from(nanos).is_ok_and(|nanos| (min..=max).contains(&nanos));
     if !within {
-        return Err(format!("Invalid Session TTL '{nanos}', must be between [10s=24h0m0s]"));
+        let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX);
+        let least = number::duration_text(least);
+        return Err(format!("Invalid Session TTL '{nanos}', must be between [{least}=24h0m0s]"));
     }
     Ok(Some(number::millis(nanos)))
 }
 
 /// `PUT /v1/session/destroy/<id>`: true also for a session that is not there.
 pub(super) async fn destroy(call: Call) -> Outcome {
-    let id = parse_id(call.required("Missing session")?).map_err(Failure::internal)?;
+    let text = call.required("Missing session")?;
     call.check_datacenter()?;
+    let id = parse_id(text).map_err(Failure::internal)?;
     let written = call.write(Command::SessionDestroy(id)).await?;
     Ok(call.json(&true).written(written.index))
 }
@@ -154,8 +166,9 @@ pub(super) async fn destroy(call: Call) -> Outcome {
 /// `PUT /v1/session/renew/<id>`.
 pub(super) async fn renew(call: Call) -> Outcome {
     let text = call.required("Missing session")?;
-    let id = parse_id(text).map_err(Failure::internal)?;
+    call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
+    let id = parse_id(text).map_err(Failure::internal)?;
     match call.client().renew(id).await? {
         Some(session) => Ok(call.json(&[SessionJson::of(&session)])),
         None => Err(Failure::new(
@@ -168,6 +181,8 @@ pub(super) async fn renew(call: Call) -> Outcome {
 /// `GET /v1/session/info/<id>`: an empty list when there is none.
 pub(super) async fn info(call: Call) -> Outcome {
     let text = call.required("Missing session")?;
+    call.read_plan(Discovery::No)?;
+    call.check_datacenter().map_err(Failure::indexed)?;
     let id = parse_id(text).map_err(|text| Failure::internal(text).indexed())?;
     sessions(call, Query::Session(id)).await
 }
@@ -221,7 +236,8 @@ mod tests {
     use super::*;
 
     fn parse(value: &Value) -> Result<SessionSpec, (u16, String)> {
-        spec(value, SessionId(Uuid::nil()), "own")
+        let own = Own { node: "own", ttl_min: Duration::from_secs(10) };
+        spec(value, SessionId(Uuid::nil()), own)
             .map_err(|failure| (failure.status.as_u16(), failure.text.into_owned()))
     }
 
@@ -246,7 +262,7 @@ mod tests {
             (json!(1.5), 1_000),
             (json!(20_000_000), 20),
             (json!("0s"), 0),
-            (json!("100s"), 60_000),
+            (json!("100s"), 100_000),
         ] {
             assert_eq!(lock_delay_ms(Some(&value)), Ok(want), "{value}");
         }

@@ -31,13 +31,26 @@ pub(super) async fn save(call: Call) -> Outcome {
     Ok(Output { kind, body: body.into(), ..Output::empty() }.about(&read))
 }
 
-/// `PUT /v1/snapshot`: replaces everything by what the archive holds.
+/// Names what an archive of Consul's held that has no place here. An extension.
+const NOT_IMPORTED: &str = "x-portolan-not-imported";
+
+/// `PUT /v1/snapshot`: replaces everything by what the archive holds, be it ours or Consul's.
+/// What of Consul's is not taken is told in a header and in the log.
 pub(super) async fn restore(mut call: Call) -> Outcome {
+    if call.params.has("stale") {
+        return Err(Failure::internal("stale not allowed for restore"));
+    }
     call.check_datacenter()?;
     let body = call.body(ARCHIVE_BYTES_MAX, "limits").await?;
     let read = tokio::task::spawn_blocking(move || archive::unpack(&body));
     let read = read.await.map_err(|why| Failure::internal(format!("snapshot: {why}")))?;
-    let backup = read.map_err(|why| Failure::internal(why.to_string()))?;
+    let (backup, left_out) = read.map_err(|why| Failure::internal(why.to_string()))?;
     let written = call.client().restore(&backup).await?;
-    Ok(Output::empty().written(written.index))
+    let output = Output::empty().written(written.index);
+    if left_out.is_empty() {
+        return Ok(output);
+    }
+    let left_out = left_out.to_string();
+    tracing::warn!(not_imported = left_out, "a snapshot held what has no place here");
+    Ok(output.header(NOT_IMPORTED, &left_out))
 }

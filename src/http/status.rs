@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::call::{Call, Outcome};
+use super::call::{Call, Discovery, Outcome};
 
 /// `GET /v1/status/leader`: empty without one.
 pub(super) fn leader(call: &Call) -> Outcome {
+    call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
     let leader = call.client().status().leader.unwrap_or_default();
     Ok(call.json(&leader))
@@ -13,6 +14,7 @@ pub(super) fn leader(call: &Call) -> Outcome {
 
 /// `GET /v1/status/peers`: the servers' addresses.
 pub(super) fn peers(call: &Call) -> Outcome {
+    call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
     let servers = call.client().status().servers;
     let mut addresses: Vec<_> = servers.into_iter().map(|server| server.address).collect();

@@ -88,8 +88,15 @@ fn kept(text: &str, otherwise: Value) -> Value {
     if text.is_empty() { otherwise } else { serde_json::from_str(text).unwrap_or(otherwise) }
 }
 
+/// A proxy's settings with the two fields that Consul shows whether they were given or not.
 fn proxy(service: &Service) -> Value {
-    kept(&service.proxy, json!({"MeshGateway": {}, "Expose": {}}))
+    let mut shown = kept(&service.proxy, json!({}));
+    if let Value::Object(fields) = &mut shown {
+        for name in ["MeshGateway", "Expose"] {
+            fields.entry(name).or_insert_with(|| json!({}));
+        }
+    }
+    shown
 }
 
 fn connect(service: &Service) -> Value {
@@ -99,7 +106,7 @@ fn connect(service: &Service) -> Value {
 /// An instance inside a node or a health answer.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ServiceJson<'a> {
+pub(in crate::http) struct ServiceJson<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     kind: &'a str,
     #[serde(rename = "ID")]
@@ -109,7 +116,7 @@ struct ServiceJson<'a> {
     address: &'a str,
     #[serde(skip_serializing_if = "AddressesJson::is_empty")]
     tagged_addresses: AddressesJson<'a>,
-    meta: &'a BTreeMap<String, String>,
+    meta: Option<&'a BTreeMap<String, String>>,
     port: u16,
     weights: WeightsJson,
     enable_tag_override: bool,
@@ -120,7 +127,8 @@ struct ServiceJson<'a> {
 }
 
 impl<'a> ServiceJson<'a> {
-    fn of(service: &'a Service) -> Self {
+    /// The instance with everything about it.
+    pub(in crate::http) fn of(service: &'a Service) -> Self {
         Self {
             kind: &service.kind,
             id: &service.id,
@@ -128,7 +136,7 @@ impl<'a> ServiceJson<'a> {
             tags: &service.tags,
             address: &service.address,
             tagged_addresses: AddressesJson(&service.tagged_addresses),
-            meta: &service.meta,
+            meta: filled(&service.meta),
             port: service.port,
             weights: WeightsJson::of(service.weights),
             enable_tag_override: service.enable_tag_override,
@@ -180,7 +188,7 @@ impl<'a> AgentServiceJson<'a> {
             weights: WeightsJson::of(service.weights),
             enable_tag_override: service.enable_tag_override,
             content_hash,
-            proxy: kept(&service.proxy, Value::Null),
+            proxy: if service.proxy.is_empty() { Value::Null } else { proxy(service) },
             connect: kept(&service.connect, Value::Null),
         }
     }
@@ -340,7 +348,11 @@ impl<'a> CheckJson<'a> {
             interval: span(check.definition.interval_ms).unwrap_or_default(),
             timeout: span(check.definition.timeout_ms).unwrap_or_default(),
             exposed_port: 0,
-            definition: DefinitionJson::of(&check.definition),
+            definition: if is_run_by_agent(check) {
+                DefinitionJson::default()
+            } else {
+                DefinitionJson::of(&check.definition)
+            },
             create_index: check.create.0,
             modify_index: check.modify.0,
         }
@@ -352,18 +364,33 @@ impl<'a> CheckJson<'a> {
     }
 }
 
+/// Whether an agent runs this check: such a one comes without a target, and Consul shows no
+/// definition of it.
+fn is_run_by_agent(check: &Check) -> bool {
+    let CheckDefinition { interval_ms, timeout_ms, .. } = check.definition;
+    let bare = CheckDefinition { interval_ms, timeout_ms, ..CheckDefinition::default() };
+    check.kind != CheckKind::None && check.definition == bare
+}
+
 /// The word of a check's kind.
-fn kind_word(kind: CheckKind) -> &'static str {
+pub(in crate::http) fn kind_word(kind: CheckKind) -> &'static str {
     match kind {
         CheckKind::None => "",
         CheckKind::Ttl => "ttl",
         CheckKind::Http => "http",
         CheckKind::Tcp => "tcp",
         CheckKind::Maintenance => "maintenance",
+        CheckKind::Script => "script",
+        CheckKind::Docker => "docker",
+        CheckKind::Udp => "udp",
+        CheckKind::Grpc => "grpc",
+        CheckKind::H2ping => "h2ping",
+        CheckKind::Alias => "alias",
     }
 }
 
-fn span(millis: u64) -> Option<String> {
+/// A span as Go prints it; `None` for one that is not set.
+pub(in crate::http) fn span(millis: u64) -> Option<String> {
     (millis > 0).then(|| duration_text(millis))
 }
 
@@ -464,7 +491,7 @@ mod tests {
             concat!(
                 r#"{"Node":{"ID":"","Node":"n2","Address":"1.2.3.4","Datacenter":"dc1","#,
                 r#""TaggedAddresses":null,"Meta":null,"CreateIndex":66,"ModifyIndex":66},"#,
-                r#""Service":{"ID":"db","Service":"db","Tags":["X"],"Address":"","Meta":{},"#,
+                r#""Service":{"ID":"db","Service":"db","Tags":["X"],"Address":"","Meta":null,"#,
                 r#""Port":5,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"#,
                 r#""Proxy":{"MeshGateway":{},"Expose":{}},"Connect":{},"CreateIndex":66,"#,
                 r#""ModifyIndex":67},"Checks":[]}"#,

@@ -1,4 +1,4 @@
-//! Keys and transactions as JSON.
+//! Keys as JSON.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
-use crate::model::{KvEntry, SessionId, TxnResult};
+use crate::model::{KvEntry, SessionId};
 
 /// A key with its value in base64; an empty value is `null`, as Consul has it.
 #[derive(Serialize)]
@@ -23,6 +23,11 @@ pub(in crate::http) struct KvJson<'a> {
 }
 
 impl<'a> KvJson<'a> {
+    /// The entry as a write shows it, without the value.
+    pub(in crate::http) fn written(entry: &'a KvEntry) -> Self {
+        Self { value: Base64(&[]), ..Self::of(entry) }
+    }
+
     /// The entry with its value.
     pub(in crate::http) fn of(entry: &'a KvEntry) -> Self {
         Self {
@@ -46,7 +51,8 @@ impl Serialize for KvListJson<'_> {
     }
 }
 
-struct Base64<'a>(&'a [u8]);
+/// Bytes as base64; none at all are `null`.
+pub(super) struct Base64<'a>(pub(super) &'a [u8]);
 
 impl Serialize for Base64<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -55,61 +61,6 @@ impl Serialize for Base64<'_> {
         }
         serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
     }
-}
-
-/// What one operation of a transaction brought.
-#[derive(Serialize)]
-pub(in crate::http) struct TxnResultJson<'a> {
-    #[serde(rename = "KV")]
-    kv: KvJson<'a>,
-}
-
-impl<'a> TxnResultJson<'a> {
-    /// The result, without the value where it was a write.
-    pub(in crate::http) fn of(result: &'a TxnResult) -> Self {
-        let mut kv = KvJson::of(&result.entry);
-        if !result.with_value {
-            kv.value = Base64(&[]);
-        }
-        Self { kv }
-    }
-}
-
-/// Why one operation of a transaction failed.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(in crate::http) struct TxnErrorJson {
-    /// Its place, from 0.
-    pub op_index: usize,
-    /// Consul's text.
-    pub what: String,
-}
-
-/// What a transaction brought.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(in crate::http) struct TxnJson<'a> {
-    /// `null` when it was rolled back.
-    pub results: Option<Vec<TxnResultJson<'a>>>,
-    /// `null` when it took effect.
-    pub errors: Option<Vec<TxnErrorJson>>,
-}
-
-/// As [`TxnJson`], for one that only reads: Consul adds what a read says about itself.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(in crate::http) struct TxnReadJson<'a> {
-    /// What it brought.
-    #[serde(flatten)]
-    pub txn: TxnJson<'a>,
-    /// Always 0 in Consul.
-    pub index: u64,
-    /// Milliseconds.
-    pub last_contact: u64,
-    /// Whether a leader is known.
-    pub known_leader: bool,
-    /// Always empty in Consul.
-    pub consistency_level: &'static str,
 }
 
 #[cfg(test)]
@@ -152,34 +103,6 @@ mod tests {
                 r#"[{"LockIndex":1,"Key":"a/b","Flags":3304740253564472344,"Value":null,"#,
                 r#""Session":"00000000-0000-0000-0000-000000000001","CreateIndex":14,"#,
                 r#""ModifyIndex":15}]"#,
-            )
-        );
-    }
-
-    #[test]
-    fn a_transactions_write_hides_its_value() {
-        let result = TxnResult { entry: Arc::new(entry("x", None)), with_value: false };
-        let txn = TxnJson { results: Some(vec![TxnResultJson::of(&result)]), errors: None };
-        assert_eq!(
-            text(&txn),
-            concat!(
-                r#"{"Results":[{"KV":{"LockIndex":1,"Key":"a/b","Flags":3304740253564472344,"#,
-                r#""Value":null,"CreateIndex":14,"ModifyIndex":15}}],"Errors":null}"#,
-            )
-        );
-        let errors = vec![TxnErrorJson { op_index: 0, what: "key \"nope\" doesn't exist".into() }];
-        let read = TxnReadJson {
-            txn: TxnJson { results: None, errors: Some(errors) },
-            index: 0,
-            last_contact: 0,
-            known_leader: true,
-            consistency_level: "",
-        };
-        assert_eq!(
-            text(&read),
-            concat!(
-                r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"key \"nope\" doesn't exist"}],"#,
-                r#""Index":0,"LastContact":0,"KnownLeader":true,"ConsistencyLevel":""}"#,
             )
         );
     }

@@ -46,10 +46,13 @@ impl<'a> MemberJson<'a> {
         }
     }
 
-    /// The same as the pool of all data centers names it: `node.dc`.
-    pub(in crate::http) fn wide(member: &'a Member, version: &str) -> Self {
+    /// The same as the pool of all data centers names it: `node.dc`, at that pool's port.
+    pub(in crate::http) fn wide(member: &'a Member, version: &str, port: Option<u16>) -> Self {
         let name = format!("{}.{}", member.name, member.datacenter);
-        Self { name, ..Self::of(member, version) }
+        let mut shown = Self { name, ..Self::of(member, version) };
+        shown.port = port.unwrap_or_default();
+        shown.tags.remove("wan_join_port");
+        shown
     }
 }
 
@@ -111,7 +114,8 @@ mod tests {
             )
         );
         let agent = Member { server_port: 0, ..member };
-        let shown = MemberJson::wide(&agent, "0.1.0");
+        let shown = MemberJson::wide(&agent, "0.1.0", Some(8302));
         assert_eq!((shown.name.as_str(), shown.tags["role"].as_str()), ("n.dc1", "node"));
+        assert_eq!(shown.port, 8302);
     }
 }

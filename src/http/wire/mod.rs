@@ -4,19 +4,23 @@
 
 mod catalog;
 mod coordinate;
+mod event;
 mod kv;
 mod member;
 mod prepared;
 mod session;
+mod txn;
 
 pub(super) use catalog::{
     AgentServiceJson, CatalogServiceJson, CheckJson, InstanceJson, NodeJson, NodeServiceListJson,
-    NodeServiceMapJson,
+    NodeServiceMapJson, kind_word, span,
 };
 pub(super) use coordinate::{CoordinateJson, DatacenterCoordinatesJson};
-pub(super) use kv::{KvListJson, TxnErrorJson, TxnJson, TxnReadJson, TxnResultJson};
+pub(super) use event::EventJson;
+pub(super) use kv::KvListJson;
 pub(super) use member::MemberJson;
 pub(super) use prepared::{
     AboutJson, ExecutionJson, ExplainedJson, NAME_PREFIX_MATCH, PreparedJson,
 };
 pub(super) use session::SessionJson;
+pub(super) use txn::{TxnErrorJson, TxnJson, TxnReadJson, TxnResultJson};

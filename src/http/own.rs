@@ -1,0 +1,168 @@
+//! `GET /v1/agent/self` and `/v1/agent/version`: what this agent is, is set to, and has counted.
+//! Source: Consul HTTP API, "Read Configuration".
+
+use serde_json::{Value, json};
+
+use crate::client::ClusterStatus;
+use crate::model::{CheckKind, MemberStatus, host_port};
+
+use super::call::{Call, Output};
+use super::wire::MemberJson;
+
+/// `GET /v1/agent/version`.
+pub(super) fn version(call: &Call) -> Output {
+    let version = call.options.version;
+    call.json(&json!({
+        "SHA": "",
+        "BuildDate": "",
+        "HumanVersion": version,
+        "FIPS": "",
+    }))
+}
+
+/// `GET /v1/agent/self`.
+pub(super) fn own(call: &Call) -> Output {
+    let options = &call.options;
+    let members = call.rooms.gossip.members();
+    let own = members.iter().find(|member| member.id == options.node_id);
+    let member = own.map(|member| MemberJson::of(member, options.version));
+    let alive = |status| members.iter().filter(|member| member.status == status).count();
+    let shown = json!({
+        "Config": {
+            "Datacenter": options.datacenter,
+            "NodeName": options.node_name,
+            "NodeID": options.node_id,
+            "Revision": "",
+            "Server": options.server_port > 0,
+            "Version": options.version,
+        },
+        "DebugConfig": debug_config(call),
+        "Coord": {"Vec": [0, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5, "Adjustment": 0, "Height": 1e-5},
+        "Member": member,
+        "Stats": stats(call, members.len(), alive(MemberStatus::Failed), alive(MemberStatus::Left)),
+        "Meta": call.rooms.agent.node().meta,
+    });
+    call.json(&shown)
+}
+
+/// The settings as they are in force, by Consul's names, with those that only the door knows.
+fn debug_config(call: &Call) -> Value {
+    let options = &call.options;
+    let mut settings = match &options.settings {
+        Value::Object(map) => map.clone(),
+        _ => serde_json::Map::new(),
+    };
+    let host = &options.advertise;
+    let address = |port: u16| format!("tcp://{}", host_port(host, port));
+    for (name, value) in [
+        ("AdvertiseAddrLAN", json!(host)),
+        ("AdvertiseAddrWAN", json!(host)),
+        ("SerfAdvertiseAddrLAN", json!(address(options.serf_port))),
+        ("SerfAdvertiseAddrWAN", json!(address(options.serf_wan_port.unwrap_or_default()))),
+        ("RPCAdvertiseAddr", json!(address(options.server_port))),
+        ("NodeID", json!(options.node_id)),
+        ("Revision", json!("")),
+        ("Version", json!(options.version)),
+        ("VersionPrerelease", json!("")),
+    ] {
+        settings.entry(name).or_insert(value);
+    }
+    Value::Object(settings)
+}
+
+/// What is counted, all as text as Consul has it.
+fn stats(call: &Call, members: usize, failed: usize, left: usize) -> Value {
+    let status = call.client().status();
+    let pool = json!({
+        "encrypted": "false",
+        "failed": failed.to_string(),
+        "health_score": "0",
+        "left": left.to_string(),
+        "members": members.to_string(),
+    });
+    json!({
+        "agent": own_checks(call),
+        "build": {"prerelease": "", "revision": "", "version": call.options.version},
+        "consul": {
+            "acl": "disabled",
+            "bootstrap": (status.servers.len() == 1).to_string(),
+            "known_datacenters": "1",
+            "known_servers": status.servers.len().to_string(),
+            "leader": status.is_leader.to_string(),
+            "leader_addr": status.leader.clone().unwrap_or_default(),
+            "server": (call.options.server_port > 0).to_string(),
+        },
+        "raft": raft(&status),
+        "runtime": runtime(),
+        "serf_lan": pool,
+    })
+}
+
+fn own_checks(call: &Call) -> Value {
+    let checks = call.rooms.agent.checks();
+    let of = |ttl: bool| {
+        let found = checks.values().filter(|check| (check.kind == CheckKind::Ttl) == ttl);
+        found.count().to_string()
+    };
+    json!({
+        "check_monitors": of(false),
+        "check_ttls": of(true),
+        "checks": checks.len().to_string(),
+        "services": call.rooms.agent.services().len().to_string(),
+    })
+}
+
+fn runtime() -> Value {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let tasks = tokio::runtime::Handle::try_current();
+    let tasks = tasks.map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+    json!({
+        "arch": std::env::consts::ARCH,
+        "cpu_count": threads,
+        "goroutines": tasks.to_string(),
+        "max_procs": threads,
+        "os": std::env::consts::OS,
+        "version": "",
+    })
+}
+
+/// What Raft counts.
+fn raft(status: &ClusterStatus) -> Value {
+    let state = match (&status.leader, status.is_leader) {
+        (_, true) => "Leader",
+        (Some(_), false) => "Follower",
+        (None, false) => "Candidate",
+    };
+    let peers = status.servers.iter().filter(|server| server.voter && server.id != status.id);
+    let contact = match &status.leader {
+        _ if status.is_leader => "0".to_owned(),
+        None => "never".to_owned(),
+        Some(_) => format!("{}ms", status.last_contact.as_millis()),
+    };
+    let servers: Vec<_> = status.servers.iter().map(raft_server).collect();
+    json!({
+        "applied_index": status.applied.to_string(),
+        "commit_index": status.committed.to_string(),
+        "fsm_pending": status.committed.saturating_sub(status.applied).to_string(),
+        "last_contact": contact,
+        "last_log_index": status.last_log.to_string(),
+        "last_log_term": status.term.to_string(),
+        "last_snapshot_index": status.snapshot.to_string(),
+        "last_snapshot_term": "0",
+        "latest_configuration": format!("[{}]", servers.join(" ")),
+        "latest_configuration_index": "0",
+        "num_peers": peers.count().to_string(),
+        "protocol_version": "3",
+        "protocol_version_max": "3",
+        "protocol_version_min": "0",
+        "snapshot_version_max": "1",
+        "snapshot_version_min": "0",
+        "state": state,
+        "term": status.term.to_string(),
+    })
+}
+
+fn raft_server(server: &crate::model::Server) -> String {
+    let suffrage = if server.voter { "Voter" } else { "Nonvoter" };
+    format!("{{Suffrage:{suffrage} ID:{} Address:{}}}", server.id, server.address)
+}
