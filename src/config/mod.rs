@@ -7,20 +7,24 @@
 //! A key that asks for protection we do not give is an error, never a warning: an agent that
 //! starts without the encryption it was told to use is worse than one that does not start.
 
+mod autopilot;
 mod definitions;
 mod duration;
 mod environment;
 mod flags;
 mod hcl;
+mod http;
 mod layer;
 mod load;
 mod options;
 mod reference;
 mod values;
 
+pub use autopilot::AutopilotOptions;
 pub use definitions::{read_checks, read_services};
 pub use duration::{format as format_duration, parse as parse_duration};
 pub use environment::{Environment, environment, host_name};
+pub use http::HttpOptions;
 pub use layer::ConfigError;
 pub use load::{Format, validate};
 pub use options::{Kind, OPTIONS, Setting, State};

@@ -157,9 +157,9 @@ pub const OPTIONS: &[Setting] = &[
     used("retry_join", List, "", "addresses to join, tried until one answers")
         .flag(&["retry-join"]),
     used("start_join", List, "", "addresses to join once, at the start").flag(&["join"]),
-    later("retry_interval", Duration, "30s", "pause between attempts to join")
+    used("retry_interval", Duration, "1s", "pause between attempts to join (Consul: 30s)")
         .flag(&["retry-interval"]),
-    later("retry_max", COUNT, "0", "attempts to join; 0 is without end").flag(&["retry-max"]),
+    used("retry_max", COUNT, "0", "attempts to join; 0 is without end").flag(&["retry-max"]),
     used("leave_on_terminate", Switch, "", "SIGTERM leaves; unset: on agents, not on servers"),
     used("skip_leave_on_interrupt", Switch, "", "SIGINT does not leave; unset: so on servers"),
     warned("rejoin_after_leave", Switch).flag(&["rejoin"]),
@@ -196,12 +196,13 @@ pub const OPTIONS: &[Setting] = &[
     used("check", Definitions, "", "definition of a health check").reload(),
     used("checks", Definitions, "", "definitions of health checks").reload(),
     used("check_update_interval", Duration, "5m", "longest delay of a change of output alone"),
-    later("enable_script_checks", Switch, "false", "checks may run programs, from any source")
+    used("enable_script_checks", Switch, "false", "checks may run programs, from any source")
         .flag(&["enable-script-checks"]),
-    later("enable_local_script_checks", Switch, "false", "checks from files may run programs")
+    used("enable_local_script_checks", Switch, "false", "checks from files may run programs")
         .flag(&["enable-local-script-checks"]),
-    warned("discard_check_output", Switch),
-    warned("check_output_max_size", COUNT).flag(&["check_output_max_size"]),
+    used("discard_check_output", Switch, "false", "keep no output of any check").reload(),
+    used("check_output_max_size", COUNT, "4096", "bytes of a check's output kept, at most 4096")
+        .flag(&["check_output_max_size"]),
     warned("watches", Opaque),
     warned("tagged_addresses", Map),
     warned("translate_wan_addrs", Switch),
@@ -234,7 +235,7 @@ pub const OPTIONS: &[Setting] = &[
     // How fast, how much.
     used("performance.raft_multiplier", Number(1, 10), "1", "scales Raft's timeouts (Consul: 5)"),
     used("performance.rpc_hold_timeout", Duration, "7s", "patience while there is no leader"),
-    later("performance.leave_drain_time", Duration, "5s", "pause between leaving and stopping"),
+    used("performance.leave_drain_time", Duration, "5s", "pause between leaving and stopping"),
     used("limits.http_max_conns_per_client", COUNT, "200", "HTTP connections from one address"),
     used("limits.kv_max_value_size", COUNT, "524288", "bytes of one KV value"),
     used("limits.txn_max_req_len", COUNT, "524288", "bytes of one transaction"),
@@ -244,7 +245,7 @@ pub const OPTIONS: &[Setting] = &[
     warned("limits.rpc_handshake_timeout", Duration),
     warned("limits.https_handshake_timeout", Duration),
     warned("limits.request_limits", Opaque),
-    later("session_ttl_min", Duration, "10s", "shortest TTL of a session"),
+    used("session_ttl_min", Duration, "10s", "shortest TTL of a session"),
     used("default_query_time", Duration, "300s", "wait of a blocking read that names none")
         .flag(&["default-query-time"]),
     used("max_query_time", Duration, "600s", "longest wait of a blocking read")
@@ -257,13 +258,20 @@ pub const OPTIONS: &[Setting] = &[
     quiet("protocol", Number(0, 3)).flag(&["protocol"]),
     quiet("raft_boltdb", Opaque),
     quiet("raft_logstore", Opaque),
-    warned("autopilot", Opaque),
+    later("autopilot.cleanup_dead_servers", Switch, "true", "kept and shown"),
+    used("autopilot.last_contact_threshold", Duration, "200ms", "a healthy server's silence"),
+    used("autopilot.max_trailing_logs", COUNT, "250", "entries a healthy server is behind"),
+    later("autopilot.min_quorum", COUNT, "0", "kept and shown"),
+    later("autopilot.server_stabilization_time", Duration, "10s", "kept and shown"),
+    warned("autopilot.redundancy_zone_tag", Text),
+    warned("autopilot.disable_upgrade_migration", Switch),
+    warned("autopilot.upgrade_version_tag", Text),
     warned("non_voting_server", Switch).flag(&["non-voting-server"]),
     warned("read_replica", Switch),
     // What it tells.
-    later("telemetry.prometheus_retention_time", Duration, "0s", "Prometheus text is always on"),
-    later("telemetry.disable_hostname", Switch, "false", "metric names without the host name"),
-    warned("telemetry.metrics_prefix", Text),
+    used("telemetry.prometheus_retention_time", Duration, "0s", "above 0s: metrics as text"),
+    used("telemetry.disable_hostname", Switch, "false", "gauges without the host name"),
+    used("telemetry.metrics_prefix", Text, "consul", "what metric names begin with"),
     warned("telemetry.statsd_address", Text),
     warned("telemetry.statsite_address", Text),
     warned("telemetry.dogstatsd_addr", Text),
@@ -294,7 +302,7 @@ pub const OPTIONS: &[Setting] = &[
     quiet("disable_coordinates", Switch),
     quiet("disable_keyring_file", Switch).flag(&["disable-keyring-file"]),
     quiet("disable_host_node_id", Switch).flag(&["disable-host-node-id"]),
-    quiet("disable_http_unprintable_char_filter", Switch),
+    used("disable_http_unprintable_char_filter", Switch, "false", "take any character in a path"),
     quiet("http_max_header_bytes", COUNT),
     quiet("use_streaming_backend", Switch),
     // Protection that we do not give yet.
@@ -340,10 +348,11 @@ pub const OPTIONS: &[Setting] = &[
     warned("acl_token", Text),
     warned("acl_ttl", Duration),
     warned("enable_acl_replication", Switch),
-    refused("http_config.block_endpoints", List),
-    refused("http_config.allow_write_http_from", List).flag(&["allow-write-http-from"]),
-    warned("http_config.response_headers", Map),
-    warned("http_config.use_cache", Switch),
+    used("http_config.block_endpoints", List, "", "beginnings of paths that are refused"),
+    used("http_config.allow_write_http_from", List, "", "networks that may write; all if empty")
+        .flag(&["allow-write-http-from"]),
+    used("http_config.response_headers", Map, "", "headers that every answer has"),
+    used("http_config.use_cache", Switch, "true", "?cached is heeded"),
     warned("http_config.max_header_bytes", COUNT),
     refused("serf_lan_allowed_cidrs", List).flag(&["serf-lan-allowed-cidrs"]),
     refused("serf_wan_allowed_cidrs", List).flag(&["serf-wan-allowed-cidrs"]),

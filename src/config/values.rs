@@ -8,11 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::autopilot::{AutopilotOptions, autopilot_of};
 use super::definitions::both;
 use super::duration;
 use super::environment::host_name;
+use super::http::{HttpOptions, http_of};
 use super::layer::{ConfigError, Layer};
 use super::options::State;
+use crate::limits::CHECK_OUTPUT_BYTES_MAX;
 
 /// Longest node name, in bytes; DNS cannot carry a longer label.
 const NODE_NAME_BYTES_MAX: usize = 63;
@@ -92,6 +95,10 @@ pub struct Config {
     pub enable_script_checks: bool,
     /// True if checks from files may run programs; `enable_script_checks` implies it.
     pub enable_local_script_checks: bool,
+    /// True if no output of any check is kept.
+    pub discard_check_output: bool,
+    /// Most bytes of output that a check keeps; above zero.
+    pub check_output_max_size: usize,
     /// DNS.
     pub dns: DnsOptions,
     /// Where names outside our domains are asked.
@@ -114,6 +121,10 @@ pub struct Config {
     pub raft_trailing_logs: u64,
     /// Metrics.
     pub telemetry: TelemetryOptions,
+    /// The HTTP door.
+    pub http: HttpOptions,
+    /// What a new cluster's autopilot begins with.
+    pub autopilot: AutopilotOptions,
     /// What was accepted without having an effect; for the log, one line each.
     pub warnings: Vec<String>,
 }
@@ -232,12 +243,14 @@ pub struct LimitOptions {
 }
 
 /// Metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryOptions {
     /// Above zero turns the Prometheus text on.
     pub prometheus_retention_time: Duration,
     /// Metric names without the host name.
     pub disable_hostname: bool,
+    /// What metric names begin with: `consul`.
+    pub metrics_prefix: String,
 }
 
 /// Checks what was told and fills in the rest.
@@ -310,6 +323,8 @@ pub(super) fn build(
         enable_script_checks,
         enable_local_script_checks: enable_script_checks
             || layer.switch("enable_local_script_checks"),
+        discard_check_output: layer.switch("discard_check_output"),
+        check_output_max_size: check_output_of(&layer, &mut warnings)?,
         dns: dns_of(&layer)?,
         recursors: recursors_of(&layer.list("recursors"))?,
         performance: performance_of(&layer),
@@ -323,7 +338,10 @@ pub(super) fn build(
         telemetry: TelemetryOptions {
             prometheus_retention_time: layer.duration("telemetry.prometheus_retention_time"),
             disable_hostname: layer.switch("telemetry.disable_hostname"),
+            metrics_prefix: layer.text("telemetry.metrics_prefix").to_owned(),
         },
+        http: http_of(&layer)?,
+        autopilot: autopilot_of(&layer),
         warnings,
     })
 }
@@ -386,6 +404,22 @@ fn bootstrap_of(layer: &Layer, warnings: &mut Vec<String>) -> Result<(bool, u32)
         warnings.push(format!("bootstrap_expect = {count}: an odd number of servers is better"));
     }
     Ok((bootstrap, count))
+}
+
+fn check_output_of(layer: &Layer, warnings: &mut Vec<String>) -> Result<usize, ConfigError> {
+    let told = usize::try_from(layer.number("check_output_max_size")).unwrap_or(usize::MAX);
+    if told == 0 {
+        return Err(ConfigError::new(
+            "check_output_max_size must be positive, to discard check output use the \
+             discard_check_output flag",
+        ));
+    }
+    if told > CHECK_OUTPUT_BYTES_MAX {
+        warnings.push(format!(
+            "check_output_max_size = {told} is above {CHECK_OUTPUT_BYTES_MAX}, which is used"
+        ));
+    }
+    Ok(told.min(CHECK_OUTPUT_BYTES_MAX))
 }
 
 fn node_name_of(told: &str, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
@@ -653,6 +687,7 @@ fn count_of(layer: &Layer, key: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn load(hcl: &str) -> Result<Config, ConfigError> {
         let args = ["-data-dir=/x", "-node=n", "-hcl", hcl].map(str::to_owned);
@@ -676,6 +711,17 @@ mod tests {
         assert_eq!(config.limits.kv_max_value_size, 524_288);
         assert!(!config.server && config.leave_on_terminate && !config.skip_leave_on_interrupt);
         assert!(config.warnings.is_empty());
+    }
+
+    /// The table's texts and the program's own bounds say the same.
+    #[test]
+    fn the_defaults_are_those_of_limits() {
+        let config = load("").unwrap();
+        assert_eq!(config.default_query_time, limits::WAIT_DEFAULT);
+        assert_eq!(config.max_query_time, limits::WAIT_MAX);
+        assert_eq!(config.limits.kv_max_value_size, limits::VALUE_BYTES_MAX);
+        assert_eq!(config.limits.http_max_conns_per_client, limits::HTTP_CONNECTIONS_A_CLIENT);
+        assert_eq!(config.session_ttl_min, limits::SESSION_TTL_MIN);
     }
 
     #[test]
@@ -744,10 +790,6 @@ mod tests {
             ("tls { defaults { verify_incoming = true } }", "tls"),
             ("auto_encrypt { tls = true }", "auto_encrypt"),
             ("ports { https = 8501 }", "ports.https"),
-            (
-                "http_config { allow_write_http_from = [\"127.0.0.0/8\"] }",
-                "http_config.allow_write_http_from",
-            ),
         ];
         for (hcl, key) in table {
             let message = format!("{key} is not supported yet; refusing to start without it");

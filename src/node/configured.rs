@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{NodeError, identity};
+use super::{NodeError, identity, options};
 use crate::agent::{Agent, AgentError, CheckSpec, ReplaceChecks};
 use crate::config::Config;
 use crate::http;
@@ -33,14 +34,27 @@ impl Configured {
     ///
     /// # Errors
     ///
-    /// The first that cannot be understood.
+    /// The first that cannot be understood, or that runs a program and must not.
     pub(super) fn read(config: &Config) -> Result<Self, NodeError> {
-        let services = config.services.iter().map(http::parse_service).collect::<Result<_, _>>();
-        let checks = config.checks.iter().map(http::parse_check).collect::<Result<_, _>>();
-        Ok(Self {
-            services: services.map_err(NodeError::Config)?,
-            checks: checks.map_err(NodeError::Config)?,
-        })
+        let scripts = options::scripts(config);
+        let mut read = Self { services: Vec::new(), checks: Vec::new() };
+        for definition in &config.services {
+            let (service, checks) =
+                http::parse_service(definition).map_err(|why| refused(definition, &why))?;
+            for check in &checks {
+                scripts.judge(check).map_err(|why| refused(definition, &why.to_string()))?;
+            }
+            read.services.push((service, checks));
+        }
+        for definition in &config.checks {
+            let check = http::parse_check(definition).map_err(|why| refused(definition, &why))?;
+            if check.check.name.is_empty() {
+                return Err(refused(definition, "Missing check name"));
+            }
+            scripts.judge(&check).map_err(|why| refused(definition, &why.to_string()))?;
+            read.checks.push(check);
+        }
+        Ok(read)
     }
 
     /// Claims all of it, and takes back what an earlier configuration named and this one does not.
@@ -90,6 +104,17 @@ impl Ids {
     }
 }
 
+/// Says which definition is refused, by its name or id alone: the rest may hold secrets.
+fn refused(definition: &Value, why: &str) -> NodeError {
+    let word = |key: &str| {
+        let fields = definition.as_object().into_iter().flatten();
+        let found = fields.filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        found.filter_map(|(_, value)| value.as_str()).find(|text| !text.is_empty())
+    };
+    let name = word("name").or_else(|| word("id")).unwrap_or_default();
+    NodeError::Config(format!("definition \"{name}\": {why}"))
+}
+
 /// What is not there is gone as well: a caller of the API may have taken it away.
 fn gone(outcome: Result<(), AgentError>) -> Result<(), AgentError> {
     match outcome {
@@ -116,6 +141,31 @@ fn keep(path: &Path, dir: &Path, ids: &Ids) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is wrong with a configuration of these definitions.
+    fn wrong(told: &str) -> String {
+        let words = ["-dev", "-hcl", told].map(str::to_owned);
+        let read = Configured::read(&Config::load(&words).unwrap());
+        read.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn bad_definitions_are_named_and_programs_are_allowed_first() {
+        let off = "definition \"a\": Scripts are disabled on this agent; to enable, configure \
+                   'enable_script_checks' or 'enable_local_script_checks' to true";
+        let script = r#"check { name = "a" args = ["true"] interval = "1s" }"#;
+        assert_eq!(wrong(script), off);
+        let of_service = r#"service { name = "a" check { args = ["true"] interval = "1s" } }"#;
+        assert_eq!(wrong(of_service), off);
+        for allowed in ["enable_script_checks = true", "enable_local_script_checks = true"] {
+            assert_eq!(wrong(&format!("{allowed}\n{script}")), "");
+        }
+        let secret = r#"check { id = "b" http = "x" header { a = ["secret"] } }"#;
+        let text = wrong(secret);
+        assert!(text.starts_with("definition \"b\": Invalid check: Interval must be"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(wrong(r#"check { ttl = "1s" }"#), "definition \"\": Missing check name");
+    }
 
     #[test]
     fn ids_are_kept_and_read_again() {

@@ -76,6 +76,10 @@ fn tags(config: &Config, id: Uuid, port: u16, expect: u32) -> BTreeMap<String, S
     if config.server {
         tags.insert("port", port.to_string());
         tags.insert("raft_vsn", "3".to_owned());
+        tags.insert("ft_fs", "1".to_owned());
+        if let Some(port) = config.ports.serf_wan {
+            tags.insert("wan_join_port", port.to_string());
+        }
         match expect {
             0 => {}
             1 => drop(tags.insert("bootstrap", "1".to_owned())),

@@ -3,11 +3,13 @@
 //! *Never*: holds logic of a room. It turns the one `Config` into each room's small options.
 
 mod configured;
+mod files;
 mod gauges;
 mod identity;
 mod listen;
 mod options;
 mod run;
+mod settings;
 mod signals;
 
-pub use run::{NodeError, run};
+pub use run::{NodeError, judge_definitions, run};

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::identity;
-use crate::config::{Config, RecursorStrategy};
-use crate::model::{Node, host_port};
+use super::{identity, settings};
+use crate::config::{AutopilotOptions, Config, HttpOptions, RecursorStrategy, host_name};
+use crate::model::{Autopilot, Event, Node, host_port};
 use crate::replica::{self, Replica};
 use crate::telemetry::Metrics;
 use crate::{agent, dns, gossip, http};
@@ -31,7 +33,7 @@ pub(super) struct Place {
     pub(super) raft: Handle,
 }
 
-pub(super) fn replica(config: &Config, place: &Place) -> replica::Options {
+pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> replica::Options {
     let scale = config.performance.raft_multiplier;
     replica::Options {
         dir: place.dir.clone(),
@@ -47,17 +49,43 @@ pub(super) fn replica(config: &Config, place: &Place) -> replica::Options {
         wait_max: config.max_query_time,
         snapshot_every: config.raft_snapshot_threshold,
         keep_behind: config.raft_trailing_logs,
+        autopilot: autopilot(&config.autopilot),
         runtime: place.raft.clone(),
         sync: raft::Sync::Always,
+        metrics,
     }
 }
 
-pub(super) fn gossip(config: &Config, place: &Place, replica: Replica) -> gossip::Options {
+fn autopilot(asked: &AutopilotOptions) -> Autopilot {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Autopilot {
+        cleanup_dead_servers: asked.cleanup_dead_servers,
+        last_contact_ms: millis(asked.last_contact_threshold),
+        max_trailing_logs: asked.max_trailing_logs,
+        min_quorum: asked.min_quorum,
+        stabilization_ms: millis(asked.server_stabilization_time),
+        redundancy_zone_tag: asked.redundancy_zone_tag.clone(),
+        disable_upgrade_migration: asked.disable_upgrade_migration,
+        upgrade_version_tag: asked.upgrade_version_tag.clone(),
+        ..Autopilot::default()
+    }
+}
+
+pub(super) fn gossip(
+    config: &Config,
+    place: &Place,
+    replica: Replica,
+    events: mpsc::Sender<Event>,
+) -> gossip::Options {
     gossip::Options {
         me: identity::member(config, place.id, &place.address),
-        join: config.retry_join.iter().chain(&config.start_join).cloned().collect(),
+        join: config.retry_join.clone(),
+        join_once: config.start_join.clone(),
+        retry: config.retry_interval,
+        retry_max: config.retry_max,
         port: config.ports.serf_lan,
         bootstrapped: Box::new(move || replica.is_bootstrapped()),
+        events,
     }
 }
 
@@ -66,6 +94,20 @@ pub(super) fn agent(config: &Config, place: &Place) -> agent::Options {
         node: node(config, place),
         dir: (!config.dev).then(|| agent_dir(&place.dir)),
         output_interval: config.check_update_interval,
+        output_max: config.check_output_max_size,
+        discard_output: config.discard_check_output,
+        scripts: scripts(config),
+    }
+}
+
+/// Which checks may run programs.
+pub(super) fn scripts(config: &Config) -> agent::Scripts {
+    if config.enable_script_checks {
+        agent::Scripts::On
+    } else if config.enable_local_script_checks {
+        agent::Scripts::FromFiles
+    } else {
+        agent::Scripts::Off
     }
 }
 
@@ -149,13 +191,42 @@ pub(super) fn http(config: &Config, place: &Place) -> http::Options {
         serf_port: config.ports.serf_lan,
         value_bytes_max: config.limits.kv_max_value_size,
         txn_bytes_max: config.limits.txn_max_req_len,
-        connections_a_client: config.limits.http_max_conns_per_client,
+        connections_a_client: Arc::new(config.limits.http_max_conns_per_client.into()),
         leader_hold: config.performance.rpc_hold_timeout,
         wait_default: config.default_query_time,
         wait_max: config.max_query_time,
-        settings: serde_json::json!({}),
+        settings: settings::shown(config),
+        data_dir: place.dir.clone(),
         version: env!("CARGO_PKG_VERSION"),
         discovery_max_stale: (!config.discovery_max_stale.is_zero())
             .then_some(config.discovery_max_stale),
+        session_ttl_min: config.session_ttl_min,
+        access: access(&config.http),
+        response_headers: config.http.response_headers.clone().into_iter().collect(),
+        use_cache: config.http.use_cache,
+        unprintable_paths: config.http.unprintable_paths,
+        prometheus: metrics_leave(config),
+        metrics_prefix: config.telemetry.metrics_prefix.clone(),
+        gauge_host: gauge_host(config),
+        serf_wan_port: config.ports.serf_wan,
     }
+}
+
+fn access(config: &HttpOptions) -> http::Access {
+    let networks = config.allow_write_http_from.iter();
+    http::Access {
+        blocked: config.block_endpoints.clone(),
+        writers: networks.map(|(address, bits)| http::Network::new(*address, *bits)).collect(),
+    }
+}
+
+/// Whether metrics leave this process in another way than Consul's own JSON.
+fn metrics_leave(config: &Config) -> bool {
+    !config.telemetry.prometheus_retention_time.is_zero()
+}
+
+/// Consul puts the host's name into gauges once metrics leave for somewhere, unless told not to.
+fn gauge_host(config: &Config) -> Option<String> {
+    let wanted = metrics_leave(config) && !config.telemetry.disable_hostname;
+    host_name().filter(|_| wanted)
 }

@@ -5,25 +5,27 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::configured::Configured;
 use super::options::Place;
 use super::signals::{Signals, Word};
-use super::{gauges, identity, listen, options};
+use super::{files, gauges, identity, listen, options};
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::dns::{self, Dns};
 use crate::gossip::Gossip;
 use crate::http::{self, ReloadAsked, Rooms};
-use crate::lifecycle::Tasks;
-use crate::limits::RELOADS_WAITING_MAX;
+use crate::lifecycle::{Shutdown, Tasks};
+use crate::limits::{EVENTS_WAITING_MAX, METRIC_STREAMS_MAX, RELOADS_WAITING_MAX};
+use crate::model::Event;
 use crate::replica::{self, Replica};
-use crate::telemetry::{LogHandle, LogOptions, Metrics, init_logs};
+use crate::telemetry::{LogHandle, LogMonitor, LogOptions, Metrics, init_logs};
 
 /// How long doors may take to finish what they are doing.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -48,9 +50,21 @@ pub enum NodeError {
     /// The replica cannot start.
     #[error(transparent)]
     Replica(#[from] replica::StartError),
+    /// Nobody answered where this node was told to join.
+    #[error("max join retry exhausted, exiting")]
+    Alone,
     /// This machine's disk or bytes failed while the node ran.
     #[error("stopped by a fault: {0}")]
     Fault(String),
+}
+
+/// Reads the definitions of services and checks as the start of a node does.
+///
+/// # Errors
+///
+/// [`NodeError::Config`] for the first that a node would refuse.
+pub fn judge_definitions(config: &Config) -> Result<(), NodeError> {
+    Configured::read(config).map(drop)
 }
 
 /// Runs a node until a signal stops it; `args` are read anew at SIGHUP.
@@ -90,12 +104,13 @@ fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
 async fn run_until_stopped(
     config: Config,
     args: &[String],
-    logs: LogHandle,
+    (logs, monitor): (LogHandle, LogMonitor),
     raft: Handle,
 ) -> Result<(), NodeError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    files::allow_all();
     if !config.server {
         let why = "an agent without a server is not supported yet: add server = true";
         return Err(NodeError::Config(why.to_owned()));
@@ -107,7 +122,7 @@ async fn run_until_stopped(
         .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
     let id = identity::node_id(config.node_id, &dir)?;
     let place = Place { id, dir, address: advertised(&config)?, raft };
-    let node = Node::start(&config, &place, configured).await?;
+    let node = Node::start(&config, &place, configured, monitor).await?;
     let pid = PidFile::write(config.pid_file.as_deref())?;
     let outcome = node.serve(logs, || Config::load(args)).await;
     drop(pid);
@@ -128,6 +143,10 @@ struct Node {
     leave_asked: watch::Receiver<bool>,
     reload_asked: mpsc::Receiver<ReloadAsked>,
     leave_on: (bool, bool),
+    /// How long this node goes on serving after it said that it leaves.
+    drain: Duration,
+    /// The HTTP door's bound of connections of one client address.
+    connections_a_client: Arc<AtomicUsize>,
     dir: PathBuf,
 }
 
@@ -136,20 +155,23 @@ impl Node {
         config: &Config,
         place: &Place,
         configured: Configured,
+        monitor: LogMonitor,
     ) -> Result<Self, NodeError> {
         let ports = listen::open(config)?;
         let (core, doors) = (Tasks::new(), Tasks::new());
         let (told, members) = watch::channel(Arc::from([]));
-        let options = options::replica(config, place);
+        let metrics = Metrics::new();
+        let options = options::replica(config, place, metrics.clone());
         let replica = replica::start(options, ports.peers, members, &core).await?;
-        let options = options::gossip(config, place, replica.clone());
+        let (heard, events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let options = options::gossip(config, place, replica.clone(), heard);
         let gossip = Gossip::start(options, ports.pool, told, &core);
         let client = Client::local(replica.clone());
         let agent = Agent::start(options::agent(config, place), client.clone(), &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;
+        core.spawn(hand_on(events, agent.clone(), core.shutdown()));
         configured.claim(&agent, &place.dir).await?;
 
-        let metrics = Metrics::new();
         gauges::fill(&metrics, client.clone(), gossip.clone());
         let (leave, leave_asked) = watch::channel(false);
         let (reload, reload_asked) = mpsc::channel(RELOADS_WAITING_MAX);
@@ -161,8 +183,12 @@ impl Node {
             leave,
             reload,
             stopping: doors.shutdown(),
+            cache: http::Cache::new(client.clone(), &doors),
+            monitor,
+            streams: Arc::new(Semaphore::new(METRIC_STREAMS_MAX)),
         };
         let asked = Arc::new(options::http(config, place));
+        let connections_a_client = Arc::clone(&asked.connections_a_client);
         for listener in ports.http {
             let (asked, rooms, tasks) = (Arc::clone(&asked), rooms.clone(), doors.clone());
             doors.spawn(async move { http::serve(listener, asked, rooms, &tasks).await });
@@ -180,6 +206,7 @@ impl Node {
             "portolan runs"
         );
         let dir = place.dir.clone();
+        let drain = config.performance.leave_drain_time;
         Ok(Self {
             replica,
             gossip,
@@ -191,6 +218,8 @@ impl Node {
             leave_asked,
             reload_asked,
             leave_on,
+            drain,
+            connections_a_client,
             dir,
         })
     }
@@ -221,6 +250,7 @@ impl Node {
                     let what = what.clone().unwrap_or_default();
                     break (false, Err(NodeError::Fault(what)));
                 }
+                () = self.gossip.gave_up() => break (false, Err(NodeError::Alone)),
                 // Without a duty or a listener the rest would only look alive.
                 () = self.core.failed() => {
                     let what = "a task panicked: see the error stream".to_owned();
@@ -228,18 +258,30 @@ impl Node {
                 }
             }
         };
-        self.stop(leave).await;
+        tracing::info!(leave, "stopping");
+        if leave {
+            self.leave(&mut signals).await;
+        }
+        self.stop().await;
         outcome
     }
 
-    async fn stop(self, leave: bool) {
-        tracing::info!(leave, "stopping");
+    /// Says that this node leaves, and goes on serving until the others have got used to it, or
+    /// a second signal comes. A leader hands over first: nobody else could take it out.
+    async fn leave(&self, signals: &mut Signals) {
+        self.replica.step_down().await;
+        self.gossip.leave().await;
+        tracing::info!(drain = ?self.drain, "left; still serving");
+        tokio::select! {
+            () = tokio::time::sleep(self.drain) => {}
+            _ = signals.next() => {}
+        }
+    }
+
+    async fn stop(self) {
         let cut = self.doors.stop(DRAIN).await;
         if cut > 0 {
             tracing::info!(cut, "requests were cut off");
-        }
-        if leave {
-            self.gossip.leave().await;
         }
         self.replica.stop().await;
         let left = self.core.stop(PATIENCE).await;
@@ -274,7 +316,24 @@ impl Node {
         let levelled = logs.set_level(&config.log_level);
         levelled.map_err(|error| NodeError::Config(error.to_string()))?;
         self.dns.reload(options::dns(&config, self.metrics.clone()));
+        self.agent.discard_output(config.discard_check_output);
+        let most = config.limits.http_max_conns_per_client;
+        self.connections_a_client.store(most, Ordering::Relaxed);
         configured.claim(&self.agent, &self.dir).await
+    }
+}
+
+/// Gives the pool's events to the agent.
+async fn hand_on(mut events: mpsc::Receiver<Event>, agent: Agent, mut shutdown: Shutdown) {
+    loop {
+        // Both may be dropped: an event that was not taken stays in the channel.
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => agent.hear(event),
+                None => return,
+            },
+            () = shutdown.wait() => return,
+        }
     }
 }
 
