@@ -6,20 +6,28 @@
 //! a link named `consul` points here. Where Consul has no such command (`session`), the shape is
 //! ours.
 
+mod absent;
 mod agent;
 mod api;
 mod archive;
+mod autopilot;
 mod catalog;
 mod columns;
+mod debug;
+mod event;
+mod exec;
 mod flags;
 mod info;
+mod keyring;
 mod kv;
 mod lock;
 mod maint;
 mod members;
 mod membership;
+mod monitor;
 mod operator;
 mod pattern;
+mod rtt;
 mod run;
 mod screen;
 mod services;

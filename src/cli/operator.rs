@@ -1,8 +1,9 @@
-//! `operator raft`: who takes part in consensus.
+//! `operator`: who takes part in consensus.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::autopilot::Autopilot;
 use super::columns::{row, table};
 use super::screen::{DONE, Screen};
 use super::target::Servers;
@@ -10,6 +11,9 @@ use super::target::Servers;
 /// Provides cluster-level tools for operators.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Operator {
+    /// Provides tools for modifying Autopilot configuration.
+    #[command(subcommand)]
+    Autopilot(Autopilot),
     /// Shows and repairs the set of Raft servers.
     #[command(subcommand)]
     Raft(Raft),
@@ -68,6 +72,7 @@ struct Server {
 impl Operator {
     pub(super) async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
         match self {
+            Self::Autopilot(autopilot) => autopilot.run(screen).await,
             Self::Raft(Raft::ListPeers(list)) => list.run(screen).await,
             Self::Raft(Raft::RemovePeer(remove)) => remove.run(screen).await,
         }

@@ -10,8 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use super::flags::{Words, translate, wrong_flag};
 use super::screen::{DONE, FAILED, Screen};
 use super::{
-    agent, catalog, info, kv, lock, maint, members, membership, operator, services, session,
-    snapshot, validate, version, watch,
+    absent, agent, catalog, debug, event, exec, info, keyring, kv, lock, maint, members,
+    membership, monitor, operator, rtt, services, session, snapshot, validate, version, watch,
 };
 use crate::config::{Config, reference};
 
@@ -30,13 +30,18 @@ enum Command {
     /// Interact with the catalog.
     #[command(subcommand)]
     Catalog(catalog::Catalog),
+    Completions(absent::Completions),
     /// What the agent can be told.
     #[command(subcommand, hide = true)]
     Config(validate::Configs),
+    Debug(debug::Debug),
+    Event(event::Event),
+    Exec(Box<exec::Exec>),
     ForceLeave(membership::ForceLeave),
     Info(info::Info),
     Join(membership::Join),
     Keygen(validate::Keygen),
+    Keyring(keyring::Keyring),
     /// Interact with the key-value store.
     #[command(subcommand)]
     Kv(kv::Kv),
@@ -44,17 +49,19 @@ enum Command {
     Lock(lock::Lock),
     Maint(maint::Maint),
     Members(members::Members),
+    Monitor(monitor::Monitor),
     /// Provides cluster-level tools for operators.
     #[command(subcommand)]
     Operator(operator::Operator),
     Reload(membership::Reload),
+    Rtt(rtt::Rtt),
     /// Interact with services.
     #[command(subcommand)]
     Services(services::Services),
     /// Interact with sessions.
     #[command(subcommand)]
     Session(session::Session),
-    /// Saves, restores and inspects snapshots of server state.
+    /// Saves, restores, imports and inspects snapshots of server state.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     Validate(validate::Validate),
@@ -112,6 +119,12 @@ fn run_command(program: &str, words: &[String], screen: &mut Screen<'_>) -> Resu
     if let Some("-v" | "-version" | "--version") = words.first().map(String::as_str) {
         return version::print(screen);
     }
+    if let Some(answered) = absent::autocomplete(words, screen) {
+        return answered;
+    }
+    if let Some(text) = absent::absent(words) {
+        return screen.fail(text);
+    }
     let root = root(program);
     let ready = match translate(&root, words) {
         Words::Ready(ready) => ready,
@@ -138,18 +151,25 @@ impl Command {
         match self {
             Self::Agent(Agent { .. }) => screen.fail("agent starts a process of its own"),
             Self::Catalog(catalog) => catalog.run(screen).await,
+            Self::Completions(completions) => completions.run(screen),
             Self::Config(config) => config.run(screen),
+            Self::Debug(debug) => debug.run(screen).await,
+            Self::Event(event) => event.run(screen).await,
+            Self::Exec(exec) => exec.run(screen),
             Self::ForceLeave(force_leave) => force_leave.run(screen).await,
             Self::Info(info) => info.run(screen).await,
             Self::Join(join) => join.run(screen).await,
             Self::Keygen(keygen) => keygen.run(screen),
+            Self::Keyring(keyring) => keyring.run(screen).await,
             Self::Kv(kv) => kv.run(screen).await,
             Self::Leave(leave) => leave.run(screen).await,
             Self::Lock(lock) => lock.run(screen).await,
             Self::Maint(maint) => maint.run(screen).await,
             Self::Members(members) => members.run(screen).await,
+            Self::Monitor(monitor) => monitor.run(screen).await,
             Self::Operator(operator) => operator.run(screen).await,
             Self::Reload(reload) => reload.run(screen).await,
+            Self::Rtt(rtt) => rtt.run(screen).await,
             Self::Services(services) => services.run(screen).await,
             Self::Session(session) => session.run(screen).await,
             Self::Snapshot(snapshot) => snapshot.run(screen).await,

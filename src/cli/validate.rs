@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::screen::{DONE, Screen};
 use crate::config::{Format, reference, validate};
+use crate::node::judge_definitions;
 
 /// Bytes of a gossip key.
 const KEY_BYTES: usize = 32;
@@ -56,7 +57,12 @@ impl Validate {
             return screen.fail("Must specify at least one config file or directory");
         }
         let paths: Vec<_> = self.args.iter().map(PathBuf::from).collect();
-        match validate(&paths, format) {
+        let judged = validate(&paths, format).map_err(|error| error.to_string());
+        let judged = judged.and_then(|config| match judge_definitions(&config) {
+            Ok(()) => Ok(config),
+            Err(error) => Err(error.to_string()),
+        });
+        match judged {
             Err(error) => screen.fail(format_args!("Config validation failed: {error}")),
             Ok(_) if self.quiet => Ok(DONE),
             Ok(config) => {
@@ -111,6 +117,15 @@ mod tests {
         assert_eq!(run(&["validate", name]), (1, told.to_owned()));
         std::fs::write(&file, r#"{"data_dir": "/x", "node_name": "n"}"#).unwrap();
         assert_eq!(run(&["validate", name]), (0, "Configuration is valid!\n".to_owned()));
+        let service = r#"{"data_dir": "/x", "node_name": "n", "service": {"name": "a", "check": {"http": "x"}}}"#;
+        std::fs::write(&file, service).unwrap();
+        let told = "Config validation failed: definition \"a\": Invalid check: Interval must be \
+                    > 0 for Script, HTTP, or TCP checks\n";
+        assert_eq!(run(&["validate", name]), (1, told.to_owned()));
+        let scripts = r#"{"data_dir": "/x", "node_name": "n", "enable_local_script_checks": true,
+            "check": {"name": "a", "args": ["true"], "interval": "1s"}}"#;
+        std::fs::write(&file, scripts).unwrap();
+        assert_eq!(run(&["validate", name]).0, 0);
         let folder = dir.path().to_str().unwrap();
         assert_eq!(run(&["validate", "-quiet", folder]), (0, String::new()));
         let told = "Must specify at least one config file or directory\n";

@@ -70,6 +70,7 @@ struct View {
     query: Vec<(&'static str, String)>,
     one_key: bool,
     keys: bool,
+    events: bool,
 }
 
 impl Watch {
@@ -123,9 +124,10 @@ impl Watch {
                 }
             };
             failures = 0;
-            // An index that falls means another history: start over.
-            let changed = next != value;
-            index = if at < index { 0 } else { at };
+            // An index of events only tells one from another: it may fall, and has no new ones
+            // where it stays. Any other that falls means another history: start over.
+            let changed = if view.events { at != index } else { next != value };
+            index = if at < index && !view.events { 0 } else { at };
             if !changed {
                 continue;
             }
@@ -166,6 +168,7 @@ impl Watch {
             query: Vec::new(),
             one_key: false,
             keys: false,
+            events: false,
         };
         Ok(match self.kind.as_str() {
             "key" if self.key.is_empty() => bail!("Must specify a single key to watch"),
@@ -203,6 +206,7 @@ impl Watch {
                     "" => Vec::new(),
                     name => vec![("name", name.to_owned())],
                 },
+                events: true,
                 ..plain("event/list")
             },
             other => bail!("Unsupported watch type: {other}"),
@@ -213,6 +217,7 @@ impl Watch {
 impl View {
     /// What is there now, once its index is not `after`.
     async fn read(&self, api: &Api, after: u64) -> Result<(Value, u64)> {
+        let known = after;
         let after = after.to_string();
         let mut query: Vec<_> =
             self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -228,10 +233,25 @@ impl View {
         if self.keys {
             value.as_array_mut().into_iter().flatten().for_each(order_fields);
         }
+        if let Some(events) = value.as_array_mut().filter(|_| self.events) {
+            drop_known(events, known);
+        }
         if self.one_key {
             value = value.get_mut(0).map_or(Value::Null, Value::take);
         }
         Ok((value, index))
+    }
+}
+
+/// Leaves the events behind the one of this index, or all where it is not among them.
+fn drop_known(events: &mut Vec<Value>, index: u64) {
+    let is_known = |event: &Value| {
+        let id = event["ID"].as_str().and_then(|id| id.parse::<uuid::Uuid>().ok());
+        let halves = id.map(|id| id.as_u64_pair());
+        halves.is_some_and(|(high, low)| high ^ low == index)
+    };
+    if let Some(place) = events.iter().rposition(is_known) {
+        events.drain(..=place);
     }
 }
 
@@ -300,6 +320,24 @@ mod tests {
         assert_eq!((code, err.as_str()), (1, "Error executing handler: exit status 1\n"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"a\":[]}\n{\"b\":[]}\n");
         assert_eq!(asked[2], "GET /v1/catalog/services?index=7&wait=10m");
+    }
+
+    /// Index 7 is that of the second event's id.
+    #[test]
+    fn only_new_events_are_shown() {
+        let mut events = vec![
+            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000001"}),
+            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000006"}),
+            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000009"}),
+        ];
+        super::drop_known(&mut events, 99);
+        assert_eq!(events.len(), 3);
+        super::drop_known(&mut events, 7);
+        assert_eq!(events, [serde_json::json!({"ID": "00000000-0000-0001-0000-000000000009"})]);
+        let line = ["watch", "-type=event", "-name=e"];
+        let (code, out, _, asked) = play(&line, &[(200, "[]")]);
+        assert_eq!((code, out.as_str()), (0, "[]\n"));
+        assert_eq!(asked, ["GET /v1/event/list?name=e"]);
     }
 
     #[test]
