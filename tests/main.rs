@@ -6,6 +6,8 @@
 //! with Consul's command line: the tables were checked that way against the real Consul 1.8.7.
 
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod crash;
@@ -16,7 +18,13 @@ mod docker;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod import;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod real_clients;
 #[cfg(test)]

@@ -77,7 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "codec",
         ],
     ),
-    ("cli", &["config", "node", "http", "telemetry"]),
+    ("cli", &["config", "node", "http", "telemetry", "time"]),
 ];
 
 /// Every dependency that has a home, and the only rooms that may name it. `raft-crate` is the
@@ -87,6 +87,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("raft", &["replica", "node", "codec"]),
     ("rocksdb", &["store"]),
     ("axum", &["http"]),
+    ("h2", &["agent"]),
+    ("http_crate", &["agent"]),
+    ("rustls", &["agent"]),
+    ("rustls_native_certs", &["agent"]),
+    ("tokio_rustls", &["agent"]),
+    ("webpki_roots", &["agent"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("hickory_server", &["dns"]),
@@ -96,12 +102,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("foca", &["gossip"]),
     ("bollard", &["scheduler", "agent"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
     ("hcl", &["config"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("bincode", &["codec", "raft-crate"]),
     ("crc32c", &["codec", "rpc", "raft-crate"]),
-    ("regex", &["model"]),
+    ("regex", &["agent", "cli", "http", "model"]),
     ("reqwest", &["cli", "agent"]),
     ("anyhow", &["cli", "main"]),
     ("serde_json", &["http", "config", "cli", "agent", "node", "telemetry"]),
@@ -111,6 +118,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tar", &["http", "cli"]),
     ("sha2", &["http", "cli", "agent", "store"]),
     ("getrandom", &["cli", "gossip", "time"]),
+    ("rustix", &["agent", "node", "telemetry"]),
     ("socket2", &["node", "raft-crate"]),
 ];
 

@@ -69,8 +69,12 @@ impl Http {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        Self::received(request.body(body.to_owned())).await
+    }
+
+    async fn received(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
         let began = Instant::now();
-        let response = request.body(body.to_owned()).send().await?;
+        let response = request.send().await?;
         let status = response.status().as_u16();
         let text = |value: &reqwest::header::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
@@ -108,6 +112,36 @@ impl Http {
         let reply = self.put(path, body).await;
         assert_eq!(reply.status, 200, "PUT {path} at {}: {}", self.at, reply.text());
         if reply.body.is_empty() { Value::Null } else { reply.json() }
+    }
+
+    /// Sends bytes, which must be answered, with whatever status.
+    pub(crate) async fn send_bytes(&self, method: &str, path: &str, body: Vec<u8>) -> Reply {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method's name");
+        let request = self.client.request(method, format!("http://{}{path}", self.at));
+        let reply = Self::received(request.body(body)).await;
+        reply.unwrap_or_else(|error| panic!("{path} at {}: {error}", self.at))
+    }
+
+    /// Sends a body in one chunk, without its length in the head, on a connection of its own.
+    pub(crate) async fn send_chunked(&self, method: &str, path: &str, body: &str) -> Reply {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        );
+        let began = Instant::now();
+        let answer = self.raw(request.as_bytes()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Reply {
+            status: status.and_then(|text| text.parse().ok()).expect("a status line"),
+            headers: headers.map(|(name, value)| (name.to_lowercase(), value.into())).collect(),
+            body: body.as_bytes().to_vec(),
+            took: began.elapsed(),
+        }
     }
 
     /// Sends bytes as they are on a connection of their own and reads until it is closed.

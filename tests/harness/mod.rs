@@ -10,5 +10,5 @@ mod wait;
 pub(crate) use cluster::Cluster;
 pub(crate) use dns::{Asked, Over, ask};
 pub(crate) use http::{Http, Reply};
-pub(crate) use process::{Agent, Shape, free_address, is_consul, say, setting, skip};
+pub(crate) use process::{Agent, Shape, free_address, is_consul, program, say, setting, skip};
 pub(crate) use wait::{alone, beside_others, rest, until, within};

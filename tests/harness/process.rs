@@ -142,6 +142,12 @@ impl Agent {
         Self { name: name.into(), program: program(), address: at, arguments, folder, child: None }
     }
 
+    /// Runs another program with the same command line. For an agent that does not run yet.
+    pub(crate) fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// Reads this configuration file as well. For an agent that does not run yet.
     pub(crate) fn with_file(mut self, file: &Path) -> Self {
         self.arguments.push(format!("-config-file={}", file.display()));
@@ -163,13 +169,19 @@ impl Agent {
         self.child = Some(child.expect("the program under test starts"));
     }
 
-    /// Waits until this agent knows a leader and takes a write.
+    /// Waits until this agent knows a leader, takes a write and is in the catalogue with its check,
+    /// which the leader puts there a moment after it began to lead.
     pub(crate) async fn serving(&mut self) {
         let http = self.http();
         let look = || async {
             let reply = http.try_put("/v1/kv/serving", "yes").await.ok()?;
             let leader = http.try_get("/v1/status/leader").await.ok()?;
-            (reply.text() == "true" && leader.text().contains("8300")).then_some(())
+            let checks = http.try_get(&format!("/v1/health/node/{}", self.name)).await.ok()?;
+            // The leader enters a node, and the node itself adds what only it knows.
+            let node = http.try_get(&format!("/v1/catalog/node/{}", self.name)).await.ok()?;
+            let led = reply.text() == "true" && leader.text().contains("8300");
+            let whole = node.text().contains("consul-network-segment");
+            (led && whole && checks.text().contains("serfHealth")).then_some(())
         };
         until(&format!("{} serves", self.name), START_LIMIT, look).await;
     }
@@ -221,6 +233,11 @@ impl Agent {
     /// Lets a paused child go on (SIGCONT).
     pub(crate) fn go_on(&self) {
         self.signal("CONT");
+    }
+
+    /// Has the child read its configuration anew (SIGHUP). Does not wait.
+    pub(crate) fn reload(&self) {
+        self.signal("HUP");
     }
 
     /// The child's process id.
