@@ -325,7 +325,7 @@ async fn answers_follow_the_catalog_at_once() {
     http.done("/v1/catalog/deregister", r#"{"Node":"l1"}"#).await;
     assert_eq!(see().await, [""; 0], "the node is gone");
     if !is_consul() {
-        let metrics = http.get("/v1/agent/metrics?format=prometheus").await.text();
+        let metrics = http.get("/metrics").await.text();
         assert!(metrics.contains(r#"portolan_dns_cache_total{outcome="hit"}"#), "{metrics}");
     }
 }
