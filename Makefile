@@ -5,7 +5,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 
-.PHONY: run test bench lint fmt demo crash setup build clean help
+.PHONY: run test bench lint fmt demo crash burst setup build clean help
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,11 @@ demo: build ## three nodes, containers with checks, a leader killed, DNS before 
 
 crash: setup ## 200 rounds of kill -9 under a writing load, replicas compared
 	PORTOLAN_CRASH_ROUNDS=$${ROUNDS:-200} $(CARGO) test --locked --test all crash -- --nocapture
+
+burst: build ## 5,000 registrations at once, 10,000 idle reads; the real Consul beside
+	.ci/peers
+	PORTOLAN_BURST_SERVICES=5000 PORTOLAN_IDLE_READS=10000 \
+	PORTOLAN_TEST_BINARY=$(CURDIR)/target/release/portolan $(CARGO) test --locked --test all load:: -- --nocapture
 
 bench: setup ## side by side with the real Consul: throughput, latency, memory
 	$(CARGO) build --release --locked --workspace
