@@ -37,11 +37,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Questions a second of the DNS load, over all servers.
 const QUESTIONS_A_SECOND: u64 = 300;
 /// Services that are there before the burst and do not change, and readers of each.
-const QUIET: (usize, usize) = (30, 10);
+const QUIET: (usize, usize) = (40, 10);
 /// Services of the burst that many wait for, and readers of each.
 const POPULAR: (usize, usize) = (30, 10);
 /// Services of the burst that one reader waits for each.
-const PLAIN: usize = 400;
+const PLAIN: usize = 300;
 
 /// Memory that one idle read may cost, in bytes.
 const IDLE_BYTES_MAX: usize = 20_000;
