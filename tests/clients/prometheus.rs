@@ -1,17 +1,18 @@
-//! Prometheus finds its targets in our catalog (`consul_sd_configs`) and drops them again.
+//! Prometheus finds its targets in our catalog (`consul_sd_configs`) and drops them again; so does
+//! vmagent, which takes the same configuration and has a client of Consul of its own.
 //!
 //! Debian builds Prometheus without that since Consul left it; 2.24 is the last that has it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::program::Program;
+use super::program::{Program, find};
 use crate::harness::{Cluster, Http, beside_others, free_address, is_consul, skip, until};
 use crate::real_clients::peers;
 
@@ -64,7 +65,7 @@ async fn has(http: &Http, what: &str, want: [&[&str]; 3]) -> BTreeMap<(String, S
         right.then_some(seen)
     };
     let (seen, took) = until(what, SEEN_LIMIT, look).await;
-    eprintln!("prometheus: {what} after {took:?}");
+    eprintln!("{what} after {took:?}");
     seen
 }
 
@@ -79,31 +80,77 @@ async fn register(http: &Http, node: &str, service: &str, port: u16, tags: &str)
     assert_eq!(http.put("/v1/catalog/register", &body).await.text(), "true");
 }
 
+/// A program that takes Prometheus' configuration.
+struct Scraper {
+    name: &'static str,
+    program: PathBuf,
+    /// Its command line, by its folder and where it shall listen.
+    words: fn(&Path, SocketAddr) -> Vec<String>,
+    /// Answered with 200 once it serves.
+    ready: &'static str,
+}
+
+impl Scraper {
+    fn start(&self, settings: &str, door: SocketAddr) -> Program {
+        let folder = TempDir::with_prefix("portolan-client-").expect("a temporary folder");
+        Program::start_in(self.name, folder, |folder: &Path| {
+            let file = folder.join("prometheus.yml");
+            std::fs::write(file, settings).expect("the settings are written");
+            let mut command = Command::new(&self.program);
+            command.args((self.words)(folder, door));
+            command
+        })
+    }
+}
+
 #[tokio::test]
 async fn prometheus_discovers_and_drops_targets() {
-    let test = "prometheus_discovers_and_drops_targets";
     let program = peers().join("usr/bin/prometheus");
     if !program.exists() || is_consul() {
-        return skip(test, "Prometheus not fetched (tests/peers/get)");
+        let why = "Prometheus not fetched (tests/peers/get)";
+        return skip("prometheus_discovers_and_drops_targets", why);
     }
+    let words = |folder: &Path, door| {
+        let folder = folder.display();
+        vec![
+            format!("--config.file={folder}/prometheus.yml"),
+            format!("--storage.tsdb.path={folder}/data"),
+            format!("--web.listen-address={door}"),
+        ]
+    };
+    discovers(Scraper { name: "prometheus", program, words, ready: "/-/ready" }).await;
+}
+
+#[tokio::test]
+async fn vmagent_discovers_and_drops_targets() {
+    let Some(program) = find("vmagent").filter(|_| !is_consul()) else {
+        let why = "no vmagent here (tests/peers/get --clients)";
+        return skip("vmagent_discovers_and_drops_targets", why);
+    };
+    let words = |folder: &Path, door| {
+        let folder = folder.display();
+        vec![
+            format!("-promscrape.config={folder}/prometheus.yml"),
+            "-promscrape.consulSDCheckInterval=1s".to_owned(),
+            // It has no interval of its own for each job.
+            "-promscrape.config.strictParse=false".to_owned(),
+            // What it scrapes goes nowhere: nobody listens on the discard port.
+            "-remoteWrite.url=http://127.0.0.1:9/".to_owned(),
+            format!("-remoteWrite.tmpDataPath={folder}/data"),
+            format!("-httpListenAddr={door}"),
+        ]
+    };
+    discovers(Scraper { name: "vmagent", program, words, ready: "/health" }).await;
+}
+
+async fn discovers(scraper: Scraper) {
     let _turn = beside_others().await;
     let mut cluster = Cluster::start().await;
     let door = SocketAddr::from((free_address(), 9090));
-    let settings = settings(&cluster);
-    let folder = TempDir::with_prefix("portolan-client-").expect("a temporary folder");
-    let _program = Program::start_in("prometheus", folder, |folder: &Path| {
-        let file = folder.join("prometheus.yml");
-        std::fs::write(&file, &settings).expect("the settings are written");
-        let mut command = Command::new(program);
-        command
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={door}"));
-        command
-    });
-    let prometheus = Http::new(door);
-    until("Prometheus serves", START_LIMIT, || async {
-        prometheus.try_get("/-/ready").await.ok().filter(|reply| reply.status == 200)
+    let _program = scraper.start(&settings(&cluster), door);
+    let http = Http::new(door);
+    until("it serves", START_LIMIT, || async {
+        http.try_get(scraper.ready).await.ok().filter(|reply| reply.status == 200)
     })
     .await;
 
@@ -111,7 +158,7 @@ async fn prometheus_discovers_and_drops_targets() {
     register(&servers[0], "h1", "web", 8001, "[\"v1\"]").await;
     register(&servers[1], "h1", "api", 8002, "[\"v1\",\"canary\"]").await;
     let (web, api, late) = ("10.1.0.1:8001", "10.1.0.1:8002", "10.1.0.1:8003");
-    let seen = has(&prometheus, "two targets", [&[web, api], &[api], &[web]]).await;
+    let seen = has(&http, "two targets", [&[web, api], &[api], &[web]]).await;
     let labels = &seen[&("all".to_owned(), api.to_owned())];
     for (label, want) in [
         ("__meta_consul_node", "h1"),
@@ -130,7 +177,7 @@ async fn prometheus_discovers_and_drops_targets() {
 
     let leader = cluster.leader().await;
     register(&servers[2], "h1", "web", 8003, "[\"canary\"]").await;
-    has(&prometheus, "one more", [&[web, api, late], &[api, late], &[web, late]]).await;
+    has(&http, "one more", [&[web, api, late], &[api, late], &[web, late]]).await;
     cluster.servers[leader].kill().await;
     cluster.servers[leader].start();
     cluster.servers[leader].serving().await;
@@ -138,5 +185,5 @@ async fn prometheus_discovers_and_drops_targets() {
         let body = format!("{{\"Node\":\"h1\",\"ServiceID\":\"{id}\"}}");
         assert_eq!(servers[0].put("/v1/catalog/deregister", &body).await.text(), "true");
     }
-    has(&prometheus, "two gone, after our leader's death", [&[late], &[late], &[late]]).await;
+    has(&http, "two gone, after our leader's death", [&[late], &[late], &[late]]).await;
 }
