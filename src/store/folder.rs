@@ -40,6 +40,12 @@ impl Folders {
             }
             Err(error) => return Err(Fault::at("read", &pointer, error)),
         }
+        // The first state is made after its pointer; every later one before.
+        let missing = !folders.path().exists();
+        if missing && (folders.number > 0 || !folders.others(None)?.is_empty()) {
+            let what = format!("it names {}, which is not there", folders.path().display());
+            return Err(Fault::at("read", &pointer, what));
+        }
         folders.sweep()?;
         Ok(folders)
     }
@@ -148,4 +154,21 @@ fn remove(folder: &Path) -> Result<(), Fault> {
 fn sync(path: &Path) -> Result<(), Fault> {
     let synced = File::open(path).and_then(|file| file.sync_all());
     synced.map_err(|error| Fault::at("sync", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_named_and_gone_is_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = Folders::open(root.path()).unwrap();
+        Folders::open(root.path()).expect("the first state need not be there yet");
+        fs::create_dir(folders.path()).unwrap();
+        Folders::open(root.path()).unwrap();
+        fs::write(root.path().join(POINTER), format!("{PREFIX}9\n")).unwrap();
+        let fault = Folders::open(root.path()).unwrap_err().to_string();
+        assert!(fault.contains("not there") && folders.path().exists(), "{fault}");
+    }
 }

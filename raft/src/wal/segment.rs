@@ -14,6 +14,8 @@ use crate::limits::{PREWRITE_BYTES, SPARES_MAX};
 pub(super) const SEGMENT_HEADER: u32 = 28;
 
 const MAGIC: &[u8; 8] = b"PTLNLOG1";
+/// What the magic of every version begins with.
+const MAGIC_OF_ALL: &[u8] = b"PTLNLOG";
 
 /// A segment that is being written or read.
 pub(super) struct Segment {
@@ -90,6 +92,13 @@ impl Folder {
         let link = crc32c::crc32c(&header[..24]);
         let stored = u32::from_le_bytes(header[24..28].try_into().expect("four bytes"));
         let named = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
+        if header.starts_with(MAGIC_OF_ALL) && !header.starts_with(MAGIC) && link == stored {
+            let version = char::from(header[MAGIC_OF_ALL.len()]);
+            let what = format!(
+                "of log format {version}, which another version of this program wrote and this one does not read; nothing is wrong with it"
+            );
+            return Err(Fault::at(&path, what));
+        }
         if &header[..8] != MAGIC || link != stored || named != number {
             return Err(Fault::at(&path, "damaged at offset 0: bad segment header"));
         }

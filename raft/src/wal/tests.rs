@@ -311,3 +311,23 @@ async fn a_log_is_a_map_that_survives() {
         bench.close().await;
     }
 }
+
+#[tokio::test]
+async fn another_format_is_no_damage() {
+    let mut bench = Bench::new(1 << 20);
+    bench.close().await;
+    let folder = std::fs::read_dir(bench.dir.path()).unwrap();
+    let paths = folder.map(|entry| entry.unwrap().path());
+    let mut segments = paths.filter(|path| path.to_string_lossy().contains("log-"));
+    let segment = segments.next().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[7] = b'2';
+    std::fs::write(&segment, &bytes).unwrap();
+    let fault = bench.open().unwrap_err().to_string();
+    assert!(fault.contains("damaged"), "its checksum does not fit: {fault}");
+    let sum = crc32c::crc32c(&bytes[..24]).to_le_bytes();
+    bytes[24..28].copy_from_slice(&sum);
+    std::fs::write(&segment, &bytes).unwrap();
+    let fault = bench.open().unwrap_err().to_string();
+    assert!(fault.contains("format 2") && !fault.contains("damaged"), "{fault}");
+}
