@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::screen::{DONE, Screen};
 use crate::config::{Format, reference, validate};
-use crate::node::judge_definitions;
+use crate::node::judge;
 
 /// Bytes of a gossip key.
 const KEY_BYTES: usize = 32;
@@ -58,7 +58,7 @@ impl Validate {
         }
         let paths: Vec<_> = self.args.iter().map(PathBuf::from).collect();
         let judged = validate(&paths, format).map_err(|error| error.to_string());
-        let judged = judged.and_then(|config| match judge_definitions(&config) {
+        let judged = judged.and_then(|config| match judge(&config) {
             Ok(()) => Ok(config),
             Err(error) => Err(error.to_string()),
         });

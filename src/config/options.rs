@@ -296,6 +296,7 @@ pub const OPTIONS: &[Setting] = &[
     warned("ui_dir", Text).flag(&["ui-dir"]),
     warned("ui_content_path", Text).flag(&["ui-content-path"]),
     warned("enable_debug", Switch),
+    warned("enable_agent_tls_for_checks", Switch),
     quiet("disable_update_check", Switch),
     quiet("disable_anonymous_signature", Switch),
     quiet("disable_remote_exec", Switch),

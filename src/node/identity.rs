@@ -14,6 +14,19 @@ use crate::time;
 /// Where the id is kept below the data folder. Consul keeps it in a file of the same name.
 const FILE: &str = "node-id";
 
+/// Consul's log below its data folder.
+const CONSULS_LOG: &str = "raft/raft.db";
+
+/// Fails where a Consul server keeps its data: beside it, ours would look like its loss.
+pub(super) fn not_consuls(dir: &Path) -> Result<(), NodeError> {
+    if !dir.join(CONSULS_LOG).exists() {
+        return Ok(());
+    }
+    let what = "a Consul server keeps its data here, which only Consul reads: there, \
+        `consul snapshot save FILE`; here, an empty folder and `portolan snapshot import FILE`";
+    Err(NodeError::File(dir.to_owned(), what.to_owned()))
+}
+
 /// The id that was told, or the one kept in `dir`, or a new one that is then kept there.
 pub(super) fn node_id(told: Option<Uuid>, dir: &Path) -> Result<Uuid, NodeError> {
     let path = dir.join(FILE);
@@ -92,6 +105,17 @@ fn tags(config: &Config, id: Uuid, port: u16, expect: u32) -> BTreeMap<String, S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_consul_servers_folder_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        not_consuls(dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("raft")).unwrap();
+        not_consuls(dir.path()).unwrap();
+        std::fs::write(dir.path().join(CONSULS_LOG), "x").unwrap();
+        let error = not_consuls(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("snapshot import"), "{error}");
+    }
 
     #[test]
     fn an_id_is_made_once_and_a_damaged_one_is_named() {

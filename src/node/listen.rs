@@ -24,17 +24,24 @@ pub(super) struct Ports {
     pub(super) dns_tcp: Vec<TcpListener>,
 }
 
+/// Fails where a door is told to listen on what it cannot.
+pub(super) fn judge(config: &Config) -> Result<(), NodeError> {
+    let unix = config.addresses.http.iter().find_map(|listen| match listen {
+        Listen::Unix(path) if config.ports.http.is_some() => Some(path),
+        Listen::Unix(_) | Listen::Ip(_) => None,
+    });
+    let why = || "unix sockets are not supported yet".to_owned();
+    unix.map_or(Ok(()), |path| Err(NodeError::Listen("http", path.display().to_string(), why())))
+}
+
 /// Opens all that `config` names.
 pub(super) fn open(config: &Config) -> Result<Ports, NodeError> {
+    judge(config)?;
     let mut http = Vec::new();
     if let Some(port) = config.ports.http {
         for listen in &config.addresses.http {
-            match listen {
-                Listen::Ip(address) => http.push(tcp("http", *address, port)?),
-                Listen::Unix(path) => {
-                    let why = "unix sockets are not supported yet".to_owned();
-                    return Err(NodeError::Listen("http", path.display().to_string(), why));
-                }
+            if let Listen::Ip(address) = listen {
+                http.push(tcp("http", *address, port)?);
             }
         }
     }

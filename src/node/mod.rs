@@ -12,4 +12,4 @@ mod run;
 mod settings;
 mod signals;
 
-pub use run::{NodeError, judge_definitions, run};
+pub use run::{NodeError, judge, run};

@@ -58,12 +58,13 @@ pub enum NodeError {
     Fault(String),
 }
 
-/// Reads the definitions of services and checks as the start of a node does.
+/// Reads definitions of services and checks, and where to listen, as the start of a node does.
 ///
 /// # Errors
 ///
-/// [`NodeError::Config`] for the first that a node would refuse.
-pub fn judge_definitions(config: &Config) -> Result<(), NodeError> {
+/// [`NodeError`] for the first that a node would refuse.
+pub fn judge(config: &Config) -> Result<(), NodeError> {
+    listen::judge(config)?;
     Configured::read(config).map(drop)
 }
 
@@ -120,6 +121,7 @@ async fn run_until_stopped(
     let dir = temporary.dir.clone();
     std::fs::create_dir_all(&dir)
         .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
+    identity::not_consuls(&dir)?;
     let id = identity::node_id(config.node_id, &dir)?;
     let place = Place { id, dir, address: advertised(&config)?, raft };
     let node = Node::start(&config, &place, configured, monitor).await?;
