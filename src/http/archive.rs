@@ -198,6 +198,7 @@ pub(super) fn unpack(packed: &[u8]) -> Result<(Backup, LeftOut), ArchiveError> {
         return Err(ArchiveError::TooLarge { name: "the archive".to_owned(), max });
     }
     let files = files(&plain)?;
+    drop(plain);
     let find = |name: &'static str| {
         let found = files.iter().find(|(given, _)| given == name);
         found.map(|(_, bytes)| bytes.as_slice()).ok_or(ArchiveError::Missing(name))
@@ -232,8 +233,17 @@ fn files(plain: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
         if ![META, STATE, SUMS].contains(&name.as_str()) {
             return Err(ArchiveError::Tar(format!("unexpected file {name:?} in snapshot")));
         }
+        if found.iter().any(|(known, _)| *known == name) {
+            return Err(ArchiveError::Tar(format!("file {name:?} comes twice")));
+        }
+        let state = limits::ARCHIVE_STATE_BYTES_MAX + MAGIC.len();
+        let max = if name == STATE { state } else { FILE_BYTES_MAX };
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(unread)?;
+        // A file may have holes, which make it longer than all that was unpacked.
+        entry.by_ref().take(max as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.len() > max {
+            return Err(ArchiveError::TooLarge { name, max });
+        }
         found.push((name, bytes));
     }
     Ok(found)
@@ -319,6 +329,35 @@ mod tests {
         for whole in [backup(), Backup::default()] {
             assert_eq!(unpack(&pack(&whole, &peers())), Ok((whole, LeftOut::default())));
         }
+    }
+
+    /// A file of nothing but a hole, as tar describes it in a few bytes.
+    fn hole(name: &str, bytes: usize) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).unwrap();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        let octal = |number: usize| -> [u8; 12] {
+            format!("{number:011o}\0").into_bytes().try_into().unwrap()
+        };
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize = octal(bytes);
+        gnu.sparse[0].offset = octal(bytes);
+        gnu.sparse[0].numbytes = octal(0);
+        header.set_cksum();
+        let mut plain = header.as_bytes().to_vec();
+        plain.resize(3 * 512, 0);
+        plain
+    }
+
+    #[test]
+    fn a_file_is_no_longer_than_its_bound_whatever_its_holes() {
+        let bytes = FILE_BYTES_MAX * 8;
+        let why = unpack(&gzip(&hole(META, bytes))).unwrap_err();
+        assert_eq!(why, ArchiveError::TooLarge { name: META.to_owned(), max: FILE_BYTES_MAX });
+        let twice = [&hole(SUMS, 7)[..512], &hole(SUMS, 7)].concat();
+        let why = unpack(&gzip(&twice)).unwrap_err();
+        assert_eq!(why, ArchiveError::Tar("file \"SHA256SUMS\" comes twice".to_owned()));
     }
 
     #[test]
