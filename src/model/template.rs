@@ -11,7 +11,7 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 
 use super::prepared::{PreparedQuery, PreparedService};
-use crate::limits::TEMPLATE_REGEX_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, TEMPLATE_REGEX_BYTES_MAX};
 
 /// A template, ready to be filled in.
 #[derive(Clone, Debug)]
@@ -43,12 +43,16 @@ impl Template {
         Ok(template)
     }
 
-    /// The query with everything filled in for the name that was asked for.
+    /// The query with everything filled in for the name that was asked for, of at most
+    /// [`NAME_BYTES_MAX`] bytes: a long one would come as often as the texts name it.
     ///
     /// # Errors
     ///
     /// The text says which part cannot be filled in.
     pub fn render(&self, name: &str) -> Result<PreparedQuery, String> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(format!("the name is longer than {NAME_BYTES_MAX} bytes"));
+        }
         let own = &self.query.name;
         let matches = self.regex.as_ref().and_then(|regex| regex.captures(name));
         let part = |part: Option<regex::Match<'_>>| {
@@ -170,7 +174,7 @@ fn fill(text: &str, names: &Names<'_>) -> Result<String, Wrong> {
         if let Some(before) = before.strip_suffix('$') {
             out.push_str(before);
             out.push_str("${");
-            rest = from.trim_start_matches("${");
+            rest = from.strip_prefix("${").unwrap_or_default();
             continue;
         }
         out.push_str(before);
@@ -359,6 +363,7 @@ mod tests {
             ("${match(0)}|${match(7)}|${match(-1)}", "geo-db-main||"),
             ("${match(\"1\")}${match(2.0)}", "dbmain"),
             ("$${name.full}", "${name.full}"),
+            ("$${${name.suffix}", "${db-main"),
             ("${1}${\"x}\\\"\"}$y}", "1x}\"$y}"),
             ("", ""),
         ] {
@@ -367,6 +372,13 @@ mod tests {
         assert_eq!(rendered("x${match(1)}", CUT, "geo-db").as_deref(), Ok("x"));
         assert_eq!(rendered("x${match(0)}", "", "geo-db").as_deref(), Ok("x"));
         assert_eq!(rendered("${name.suffix}", "", "GEO-db").as_deref(), Ok("GEO-db"));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_multiplies_nothing() {
+        let at = |length: usize| rendered("${name.full}", "", &"n".repeat(length));
+        assert_eq!(at(NAME_BYTES_MAX).map(|text| text.len()), Ok(NAME_BYTES_MAX));
+        assert_eq!(at(NAME_BYTES_MAX + 1), Err("the name is longer than 512 bytes".to_owned()));
     }
 
     #[test]
