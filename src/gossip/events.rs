@@ -27,7 +27,7 @@ impl Events {
 
     /// Takes an event of this member's own in and gives it with its time.
     pub(super) fn fire(&mut self, mut event: Event, now: Instant) -> Event {
-        self.clock += 1;
+        self.clock = self.clock.saturating_add(1);
         event.ltime = self.clock;
         self.remember(&event, now);
         event
@@ -106,6 +106,17 @@ mod tests {
         events.fire(event(1), now);
         assert_eq!(ids(&events.still_told(now + EVENT_SPREAD / 2)), [1]);
         assert!(events.still_told(now + EVENT_SPREAD).is_empty());
+    }
+
+    /// Anyone who reaches the pool's port may claim any time.
+    #[test]
+    fn a_clock_at_its_end_stops_nobody() {
+        let now = time::now();
+        let (mut one, mut two) = (Events::default(), Events::default());
+        one.hear(&[], u64::MAX, now);
+        assert_eq!(one.fire(event(1), now).ltime, u64::MAX);
+        one.fire(event(2), now);
+        assert_eq!(ids(&two.hear(&one.still_told(now), one.clock(), now)), [1, 2]);
     }
 
     #[test]
