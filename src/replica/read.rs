@@ -85,8 +85,8 @@ impl Inner {
             self.shared.join(query).map_err(|full| Unavailable::TooMany(full.to_string()))?;
         let mut mark = reader.mark();
         // Who comes for data gets what is there now; who only parks needs no evaluation of its own.
-        let first = reader.since(mark);
-        if first.changed > after {
+        // It is dropped before the wait: thousands may wait, each since another change.
+        if reader.since(mark).changed > after {
             return Ok(reader.now());
         }
         loop {

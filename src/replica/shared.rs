@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::model::{Index, Query};
+use crate::model::Query;
 use crate::store::{Evaluated, View};
 use crate::telemetry::Metrics;
 use crate::watch::{Hub, Place, TooManyWaiters, Waiter};
@@ -34,8 +34,9 @@ struct SharedRead {
 struct Last {
     /// The place's mark before it was made: it holds until the mark is another one.
     mark: u64,
-    /// The store's index before it was made: at the same index it is exactly what is there.
-    at: Index,
+    /// How many changes there were before it was made: as long as there is none more, it is
+    /// exactly what is there.
+    at: u64,
     evaluated: Evaluated,
 }
 
@@ -96,7 +97,7 @@ impl Reader<'_> {
 
     /// What the query comes to now.
     pub(super) fn now(&self) -> Evaluated {
-        let at = self.all.view.index();
+        let at = self.all.view.changes();
         let mark = self.waiter.mark();
         self.evaluate(|last| last.at == at && last.mark >= mark)
     }
@@ -108,7 +109,7 @@ impl Reader<'_> {
             self.all.metrics.evaluation("shared");
             return last.evaluated.clone();
         }
-        let (mark, at) = (self.waiter.mark(), self.all.view.index());
+        let (mark, at) = (self.waiter.mark(), self.all.view.changes());
         let evaluated = self.all.view.query(&self.query);
         self.all.metrics.evaluation("made");
         *last = Some(Last { mark, at, evaluated: evaluated.clone() });
@@ -131,21 +132,32 @@ impl Drop for Reader<'_> {
 mod tests {
     use super::*;
     use crate::codec;
-    use crate::model::{ClusterTime, Command, Envelope, KvOp, KvWrite};
+    use crate::model::{
+        Answer, Check, CheckStatus, CheckUpdate, ClusterTime, Command, Envelope, KvOp, KvWrite,
+        Node, Registration,
+    };
     use crate::store::Store;
     use bytes::Bytes;
     use tempfile::TempDir;
 
     /// Waits for one key, and what stores keys, as the machine joins the two.
     fn fixture(dir: &TempDir) -> (SharedReads, impl FnMut(&str)) {
-        let (mut store, view) = Store::open(dir.path()).unwrap();
-        let hub = Hub::new();
-        let shared = SharedReads::new(hub.clone(), view, Metrics::new());
+        let (shared, mut apply) = applying(dir);
         let mut flags = 0;
         let put = move |key: &str| {
             flags += 1; // the same once more would be no change
             let verb = KvWrite::Set { value: Bytes::from_static(b"x"), flags };
-            let command = Command::Kv(KvOp { key: key.to_owned(), verb });
+            apply(Command::Kv(KvOp { key: key.to_owned(), verb }));
+        };
+        (shared, put)
+    }
+
+    /// The same with any command.
+    fn applying(dir: &TempDir) -> (SharedReads, impl FnMut(Command)) {
+        let (mut store, view) = Store::open(dir.path()).unwrap();
+        let hub = Hub::new();
+        let shared = SharedReads::new(hub.clone(), view, Metrics::new());
+        let apply = move |command: Command| {
             let envelope = Envelope {
                 at: ClusterTime::default(),
                 renewals: Vec::new(),
@@ -155,7 +167,7 @@ mod tests {
             let applied = store.apply(&[payload], Bytes::from_static(b"p")).unwrap();
             hub.publish(&applied.changes);
         };
-        (shared, put)
+        (shared, apply)
     }
 
     fn query() -> Query {
@@ -204,5 +216,26 @@ mod tests {
         assert!(after.changed > before.changed);
         assert!(Arc::ptr_eq(&after.answer, &two.since(two.mark()).answer));
         assert_eq!(counts(&shared), (3, 2));
+    }
+
+    /// A new output of a check is kept silently, but who asks for what is there now gets it.
+    #[test]
+    fn what_changes_without_an_index_is_shown_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, mut apply) = applying(&dir);
+        let node = Node { name: "n".into(), address: "127.0.0.1".into(), ..Node::default() };
+        let check = Check { id: "c".into(), status: CheckStatus::Passing, ..Check::default() };
+        let checks = vec![check];
+        let registration = Registration { node, skip_node_update: false, service: None, checks };
+        apply(Command::Register(Box::new(registration)));
+        let one = shared.join(Query::NodeChecks("n".to_owned())).unwrap();
+        one.now();
+        let status = CheckStatus::Passing;
+        let (node, check) = ("n".to_owned(), "c".to_owned());
+        let update = CheckUpdate { node, check, status, output: "new".to_owned() };
+        apply(Command::CheckUpdate(vec![update]));
+        let now = one.now();
+        let Answer::Checks(checks) = &*now.answer else { panic!("checks were asked for") };
+        assert_eq!(checks[0].output, "new");
     }
 }

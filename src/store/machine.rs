@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -30,6 +31,8 @@ pub struct Store {
     engine: Arc<Engine>,
     persister: Persister,
     tables: Arc<RwLock<Tables>>,
+    /// As [`View::changes`].
+    changes: Arc<AtomicU64>,
     applied: Option<Bytes>,
     durable: Arc<Mutex<Durable>>,
 }
@@ -70,10 +73,12 @@ impl Store {
             folders,
             engine,
             tables: Arc::clone(&tables),
+            changes: Arc::default(),
             applied: position.clone(),
             durable: Arc::new(Mutex::new(Durable { ticket: 0, position })),
         };
-        Ok((store, View::new(tables)))
+        let view = View::new(tables, Arc::clone(&store.changes));
+        Ok((store, view))
     }
 
     /// The newest position that a crash cannot take: after [`Store::open`] the one that was
@@ -103,6 +108,9 @@ impl Store {
             replies.push(apply::apply(Step::begin(&mut tables, &mut journal), envelope));
             #[cfg(test)]
             super::invariants::hold(&tables);
+        }
+        if !journal.rows.is_empty() {
+            self.changes.fetch_add(1, Ordering::Relaxed);
         }
         // Readers may go on while what changed is collected: nobody else writes.
         let tables = RwLockWriteGuard::downgrade(tables);
@@ -155,7 +163,10 @@ impl Store {
         let persister = Persister::start(Arc::clone(&engine))?;
         self.folders.switch()?;
 
-        *self.tables.write() = tables;
+        let mut shown = self.tables.write();
+        *shown = tables;
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        drop(shown);
         // The old one writes what still waits: a checkpoint under way may be waiting for it.
         drop(std::mem::replace(&mut self.persister, persister));
         self.durable =

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -22,6 +23,7 @@ use crate::model::{
 #[derive(Clone, Debug)]
 pub struct View {
     tables: Arc<RwLock<Tables>>,
+    changes: Arc<AtomicU64>,
 }
 
 /// What a query comes to.
@@ -40,8 +42,17 @@ pub struct Evaluated {
 type Found = (Answer, Index, Index);
 
 impl View {
-    pub(crate) fn new(tables: Arc<RwLock<Tables>>) -> Self {
-        Self { tables }
+    pub(crate) fn new(tables: Arc<RwLock<Tables>>, changes: Arc<AtomicU64>) -> Self {
+        Self { tables, changes }
+    }
+
+    /// Counts the batches that changed anything, also what moves no index, as a check's output
+    /// alone. Taken before a query, it says later whether its answer is still what is there.
+    /// Starts anew with the process.
+    pub fn changes(&self) -> u64 {
+        // What is counted under the writer's lock is seen by whoever has had the lock since.
+        let _tables = self.tables.read();
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Answers a query. Costs what the answer holds, not what the store holds.
