@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, Response, Version};
+use axum::http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -152,7 +152,7 @@ where
 /// A request on its way to its answer.
 struct Asked {
     answered: Answered,
-    /// Who may hang up meanwhile, where the request has no body that hyper still reads.
+    /// Who may hang up meanwhile, where the request has no body that is still read.
     watched: Option<Caller>,
     /// How an answer is sent that takes longer, where the caller waits for a change.
     parks: Option<(Version, Option<HeaderValue>)>,
@@ -163,15 +163,21 @@ where
     A: Fn(Request<Body>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let watched = request.body().is_end_stream().then(|| caller.clone());
-    let parks = (watched.is_some() && waits(request.uri().query())).then(|| {
+    let bare = request.body().is_end_stream();
+    let waits = waits(request.uri().query());
+    // No read looks at a body: it is thrown away, or else nobody would see the caller hang up.
+    // Hyper then ends the connection with the answer, unless all of the body is there.
+    let unread = !bare && waits && request.method() == Method::GET;
+    let watched = (bare || unread).then(|| caller.clone());
+    let parks = (bare && waits).then(|| {
         let connection = request.headers().get(CONNECTION);
         // Copied: the original lies in hyper's buffer, and would keep all of it.
         let connection =
             connection.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
         (request.version(), connection)
     });
-    Asked { answered: Box::pin(answer(request.map(Body::new))), watched, parks }
+    let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });
+    Asked { answered: Box::pin(answer(request)), watched, parks }
 }
 
 /// Whether a request asks for what comes after an index. Only a hint.

@@ -142,13 +142,14 @@ impl Caller {
         Poll::Pending
     }
 
-    /// The phase, once it is known whether bytes came.
-    fn phase_after(&self, bytes_came: bool) -> Phase {
+    /// The phase, once it is known whether bytes came, and whether a head began with them.
+    fn phase_after(&self, bytes_came: bool) -> (Phase, bool) {
         let mut state = self.0.state.lock();
-        if bytes_came && state.phase == Phase::Idle {
+        let begins = bytes_came && state.phase == Phase::Idle;
+        if begins {
             state.phase = Phase::Head;
         }
-        state.phase
+        (state.phase, begins)
     }
 
     fn poll_bytes(
@@ -194,7 +195,11 @@ impl AsyncRead for Line {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = self.caller.poll_bytes(context, into);
-        match self.caller.phase_after(read.is_ready()) {
+        let (phase, begins) = self.caller.phase_after(read.is_ready());
+        if begins {
+            self.head.0 = None; // an earlier head's time is not this one's
+        }
+        match phase {
             Phase::Head if read.is_pending() => {
                 self.head.poll(context, HTTP_HEAD_TIME_MAX).map(Err)
             }

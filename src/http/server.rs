@@ -165,7 +165,9 @@ async fn refuse(mut stream: TcpStream, place: OwnedSemaphorePermit) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_IDLE_MAX, HTTP_WRITE_SILENCE_MAX};
+    use crate::limits::{
+        HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME_MAX, HTTP_IDLE_MAX, HTTP_WRITE_SILENCE_MAX,
+    };
     use tokio::sync::mpsc;
 
     /// Starts a listener and returns its address.
@@ -253,6 +255,44 @@ mod tests {
         begins.recv().await.unwrap();
         drop(stream);
         dropped.recv().await.unwrap();
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    /// A body is of no use to a read, and keeps no answer alive.
+    #[tokio::test]
+    async fn so_does_one_that_waits_and_sent_a_body() {
+        for body in ["abc", "a"] {
+            let (parked, mut begins, mut dropped) = Parked::new();
+            let answer = move |_: Request<Body>| parked.clone().answer();
+            let (tasks, address) = start(Limits::default(), answer).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = "GET /parked?index=5 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n";
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            begins.recv().await.unwrap();
+            drop(stream);
+            let told = tokio::time::timeout(Duration::from_secs(5), dropped.recv()).await;
+            assert!(told.is_ok(), "the answer outlives its caller");
+            assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+        }
+    }
+
+    /// What is left of such a body is never taken for a request.
+    #[tokio::test]
+    async fn a_read_that_waits_is_answered_whatever_its_body() {
+        let answer = |request: Request<Body>| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hello(request).await
+        };
+        let (tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "GET /a?index=5 HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n";
+        stream.write_all(format!("{head}G").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(b"ET /smuggled HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).await.unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 1, "{text}");
         assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
     }
 
@@ -354,6 +394,28 @@ mod tests {
         drop(stream.read_to_end(&mut rest).await);
         assert!(rest.is_empty(), "{rest:?}");
         assert!(began.elapsed() < HTTP_IDLE_MAX, "{:?}", began.elapsed());
+    }
+
+    /// A head's time begins with that head, not with an earlier one of the connection.
+    #[tokio::test(start_paused = true)]
+    async fn each_head_has_its_own_time() {
+        let long = HTTP_HEAD_TIME_MAX + Duration::from_secs(5);
+        let answer = move |request: Request<Body>| async move {
+            tokio::time::sleep(long).await;
+            hello(request).await
+        };
+        let (_tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let pause = || tokio::time::sleep(Duration::from_secs(1));
+        stream.write_all(b"GET /one HTTP/1.1\r\n").await.unwrap();
+        pause().await;
+        stream.write_all(b"Host: x\r\n\r\n").await.unwrap();
+        pause().await;
+        stream.write_all(b"GET /two HTTP/1.1\r\n").await.unwrap();
+        read_until(&mut stream, "hello").await;
+        pause().await;
+        stream.write_all(b"Host: x\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "hello").await;
     }
 
     #[tokio::test(start_paused = true)]
