@@ -19,6 +19,11 @@ pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 pub const ARCHIVE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest state inside such an archive, in bytes, likewise.
 pub const ARCHIVE_STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Most archives that a listener packs or unpacks at once: each is a gigabyte at worst, and a
+/// few kilobytes may become one.
+pub const ARCHIVES_MAX: usize = 2;
+/// Longest that a request for an archive waits for its place.
+pub const ARCHIVE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// About how long one part of a restored backup is, in bytes: one command carries it.
 pub const BACKUP_PART_BYTES: usize = 1024 * 1024;
 /// Longest encoded command, in bytes.

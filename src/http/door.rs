@@ -21,7 +21,7 @@ use crate::agent::Agent;
 use crate::client::Client;
 use crate::gossip::Gossip;
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::limits::HTTP_REQUESTS_MAX;
+use crate::limits::{ARCHIVES_MAX, HTTP_REQUESTS_MAX};
 use crate::model::Unavailable;
 use crate::telemetry::{LogMonitor, Metrics};
 use crate::time;
@@ -146,7 +146,8 @@ pub async fn serve(listener: TcpListener, options: Arc<Options>, rooms: Rooms, t
     let metrics = rooms.metrics.clone();
     let rooms = Arc::new(rooms);
     let requests = Arc::new(Semaphore::new(HTTP_REQUESTS_MAX));
-    let common = Arc::new(Common { requests, encodings: Encodings::default() });
+    let archives = Arc::new(Semaphore::new(ARCHIVES_MAX));
+    let common = Arc::new(Common { requests, archives, encodings: Encodings::default() });
     let answer = move |request: Request<Body>| {
         answer(request, Arc::clone(&options), Arc::clone(&rooms), Arc::clone(&common))
     };
@@ -158,6 +159,8 @@ pub async fn serve(listener: TcpListener, options: Arc<Options>, rooms: Rooms, t
 pub(super) struct Common {
     /// A place for each request that is being answered and does not wait for a change.
     pub requests: Arc<Semaphore>,
+    /// A place for each archive that is packed or unpacked.
+    pub archives: Arc<Semaphore>,
     /// The answers that several wait for.
     pub encodings: Encodings,
 }
@@ -244,22 +247,24 @@ fn routed(
         return Answered(route, dressed(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)), &dress));
     };
     let rest = path.get(route.len()..).unwrap_or_default().to_owned();
-    let headers = if waits(&params) { copied(&head.headers) } else { head.headers };
+    let waits = waits(&head.method, &params);
+    let headers = if waits { copied(&head.headers) } else { head.headers };
     let body = Mutex::new(body);
     let call = Call { options, rooms, common, route, rest, params, headers, caller, body };
     match run {
         Run::Show(run) => Answered(route, dressed(Ok(run(&call)), &dress)),
         Run::Now(run) => Answered(route, dressed(run(&call), &dress)),
-        Run::Later(run) => match place(&call) {
+        Run::Later(run) => match place(&call, waits) {
             Ok(place) => Routed::Run(route, dress, run(call), place),
             Err(failure) => Answered(route, dressed(Err(failure), &dress)),
         },
     }
 }
 
-/// Whether the caller may wait for a change.
-fn waits(params: &Params) -> bool {
-    params.get("index").is_some_and(|index| !matches!(index, "" | "0"))
+/// Whether the caller may wait for a change: no write does, whatever its parameters.
+fn waits(method: &Method, params: &Params) -> bool {
+    let asks = params.get("index").is_some_and(|index| !matches!(index, "" | "0"));
+    asks && *method == Method::GET
 }
 
 /// The headers in memory of their own: as they came they lie in the connection's buffer, and a
@@ -274,8 +279,8 @@ fn copied(headers: &HeaderMap) -> HeaderMap {
 
 /// A place among the requests that are being answered. One that waits for a change needs none:
 /// it costs little, and has a bound of its own.
-fn place(call: &Call) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-    if waits(&call.params) {
+fn place(call: &Call, waits: bool) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    if waits {
         return Ok(None);
     }
     Arc::clone(&call.common.requests).try_acquire_owned().map(Some).map_err(|_full| {
@@ -458,6 +463,21 @@ mod tests {
         assert!(body(response).await.len() < 100);
         let short = Output { body: "x".into(), ..Output::empty() };
         assert_eq!(header(&dressed(Ok(short), &zip), "content-encoding"), "");
+    }
+
+    #[test]
+    fn only_reads_behind_an_index_need_no_place() {
+        for (method, query, want) in [
+            (Method::GET, "index=5", true),
+            (Method::GET, "index=0", false),
+            (Method::GET, "index", false),
+            (Method::GET, "wait=5s", false),
+            (Method::PUT, "index=5", false),
+            (Method::DELETE, "recurse&index=5", false),
+        ] {
+            let params = Params::parse(Some(query)).unwrap();
+            assert_eq!(waits(&method, &params), want, "{method} {query}");
+        }
     }
 
     #[test]
