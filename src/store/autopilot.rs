@@ -20,8 +20,8 @@ pub(crate) fn set(step: &mut Step<'_>, settings: Autopilot, index: Option<Index>
     });
     if !same {
         let settings = Autopilot { create, modify: step.index, ..settings };
-        step.tables.autopilot = Some(Arc::new(settings));
         step.dirty(Row::Autopilot);
+        step.tables.autopilot = Some(Arc::new(settings));
         step.touch(Topic::Autopilot);
     }
     Reply::Flag(true)
