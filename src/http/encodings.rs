@@ -87,7 +87,8 @@ impl Encoded {
 /// one whose bytes may hang on more than the answer.
 pub(super) fn form(route: &str, rest: &str, params: &Params) -> Option<String> {
     params.get("index")?;
-    let mut form = format!("{route}{rest}");
+    // With lengths: whatever a caller writes into one part, it is not taken for another.
+    let mut form = format!("{}:{route}{rest}", rest.len());
     for (name, value) in params.iter() {
         if READING.contains(&name) {
             continue;
@@ -95,7 +96,7 @@ pub(super) fn form(route: &str, rest: &str, params: &Params) -> Option<String> {
         if !FORMING.contains(&name) {
             return None;
         }
-        form.extend(["\n", name, "=", value]);
+        form.extend(["\n", name, "=", &value.len().to_string(), ":", value]);
     }
     Some(form)
 }
@@ -146,6 +147,8 @@ mod tests {
         assert_eq!(form("index=1&wait=5s&stale"), form("index=2&wait=1m"));
         assert_ne!(form("index=1&tag=a"), form("index=1&tag=b"));
         assert_ne!(form("index=1&pretty"), form("index=1"));
+        assert_ne!(form("index=1&tag=a&passing="), form("index=1&tag=a%0Apassing="));
+        assert_ne!(form("index=1&tag=a&passing=1"), form("index=1&tag=a%0Apassing=1"));
         for alone in ["", "pretty", "index=1&near=n1", "index=1&node-meta=a:b"] {
             assert_eq!(form(alone), None, "{alone}");
         }
