@@ -170,10 +170,10 @@ where
     let unread = !bare && waits && request.method() == Method::GET;
     let watched = (bare || unread).then(|| caller.clone());
     let parks = (bare && waits).then(|| {
-        let connection = request.headers().get(CONNECTION);
-        // Copied: the original lies in hyper's buffer, and would keep all of it.
-        let connection =
-            connection.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+        let all = request.headers().get_all(CONNECTION).iter();
+        // Copied: the originals lie in hyper's buffer, and would keep all of it.
+        let all = all.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        let connection = HeaderValue::from_bytes(&all).ok().filter(|all| !all.is_empty());
         (request.version(), connection)
     });
     let request = request.map(|body| if unread { Body::empty() } else { Body::new(body) });

@@ -297,6 +297,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_parked_caller_that_wants_an_end_gets_it_wherever_it_says_so() {
+        let answer = |request: Request<Body>| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hello(request).await
+        };
+        let (tasks, address) = start(Limits::default(), answer).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "GET /a?index=5 HTTP/1.1\r\nConnection: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let read = stream.read_to_string(&mut text);
+        let ended = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert!(ended.is_ok(), "the connection stays open");
+        assert!(text.ends_with("hello"), "{text}");
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    #[tokio::test]
     async fn so_does_one_that_has_asked_for_more_already() {
         let (parked, mut begins, mut dropped) = Parked::new();
         let answer = move |_: Request<Body>| parked.clone().answer();
