@@ -78,10 +78,28 @@ fn escape<'a>(rest: &'a str, out: &mut String) -> &'a str {
                 out.push_str(inside);
                 out.push(']');
             }
-            None => out.extend(['\\', letter]),
+            None => return braced(letter, behind, out),
         },
     }
     behind
+}
+
+/// Spells an escape of which nothing is known but its letter, with the braces that belong to it, as
+/// in `\x{1F600}`, `\p{Greek}` and its opposite `\p{^Greek}`; gives back what is behind it.
+fn braced<'a>(letter: char, behind: &'a str, out: &mut String) -> &'a str {
+    let braces = behind.strip_prefix('{').filter(|_| matches!(letter, 'x' | 'p' | 'P'));
+    let Some((name, after)) = braces.and_then(|inside| inside.split_once('}')) else {
+        out.extend(['\\', letter]);
+        return behind;
+    };
+    let (letter, name) = match (letter, name.strip_prefix('^')) {
+        ('p', Some(name)) => ('P', name),
+        ('P', Some(name)) => ('p', name),
+        (letter, _) => (letter, name),
+    };
+    out.extend(['\\', letter]);
+    out.extend(["{", name, "}"]);
+    after
 }
 
 /// Spells a class in brackets from behind its `[`; gives back what is behind its `]`.
@@ -121,7 +139,7 @@ fn brackets<'a>(mut rest: &'a str, out: &mut String) -> &'a str {
                         out.extend(["[^", inside, "]"]);
                     }
                     Some(inside) => out.push_str(inside),
-                    None => out.extend(['\\', letter]),
+                    None => rest = braced(letter, rest, out),
                 }
                 before = ' ';
                 continue;
@@ -162,6 +180,11 @@ mod tests {
             ("^a{,2}$", "a{,2}", true),
             ("^a{1,2}$", "aa", true),
             ("^{x}$", "{x}", true),
+            (r"^\x{1F600}\x41$", "\u{1f600}A", true),
+            (r"^\p{Greek}\P{Greek}\pL$", "\u{3b1}ab", true),
+            (r"^\p{^Greek}[\P{^Greek}]$", "a\u{3b1}", true),
+            (r"^[\x{41}-\x{43}\p{Greek}]+$", "AC\u{3b1}", true),
+            (r"^\x41{2}$", "AA", true),
             ("a.b", "a\nb", false),
             ("(?s)a.b", "a\nb", true),
             ("(?i)WEB", "web", true),
