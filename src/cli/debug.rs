@@ -87,10 +87,10 @@ impl Debug {
             screen.say(format_args!("Saved debug directory: {output}"))?;
             return Ok(DONE);
         }
-        let archive = format!("{output}.tar.gz");
-        pack(&folder, Path::new(&archive)).context("Archive creation failed")?;
+        let archive = archive_of(&folder);
+        pack(&folder, &archive).context("Archive creation failed")?;
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {output}"))?;
-        screen.say(format_args!("Saved debug archive: {archive}"))?;
+        screen.say(format_args!("Saved debug archive: {}", archive.display()))?;
         Ok(DONE)
     }
 
@@ -109,6 +109,10 @@ impl Debug {
         }
         if folder.exists() {
             return Err(format!("output directory already exists: {}", folder.display()));
+        }
+        if self.archive && archive_of(folder).exists() {
+            let archive = archive_of(folder);
+            return Err(format!("output archive already exists: {}", archive.display()));
         }
         Ok(())
     }
@@ -211,9 +215,16 @@ fn write(file: &Path, value: &Value) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Packs a folder, whose name stands in front of every file's.
+/// Where the archive of a folder goes: beside it.
+fn archive_of(folder: &Path) -> PathBuf {
+    let mut archive = folder.as_os_str().to_owned();
+    archive.push(".tar.gz");
+    PathBuf::from(archive)
+}
+
+/// Packs a folder, whose name stands in front of every file's. Nothing is overwritten.
 fn pack(folder: &Path, archive: &Path) -> Result<()> {
-    let file = fs::File::create(archive)?;
+    let file = fs::File::create_new(archive)?;
     let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let name = folder.file_name().context("the output has no name")?;
     tar.append_dir_all(name, folder)?;
@@ -245,6 +256,22 @@ mod tests {
             (code, err.as_str()),
             (1, "==> debug: Too many arguments provided, expected 0\n")
         );
+    }
+
+    #[test]
+    fn an_archive_that_is_there_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("found.tar.gz");
+        fs::write(&archive, "of yesterday").unwrap();
+        let output = format!("-output={}", dir.path().join("found").display());
+        let (code, _, err, asked) = play(&["debug", &output], &[]);
+        assert!(code == 1 && asked.is_empty(), "{err}");
+        let told = "==> Capture validation failed: output archive already exists: ";
+        assert_eq!(err, format!("{told}{}\n", archive.display()));
+        // Where no archive is made, none is in the way.
+        let (_, _, err, _) = play(&["debug", "-archive=false", &output], &[(500, "")]);
+        assert!(!err.contains("already exists"), "{err}");
+        assert_eq!(fs::read_to_string(&archive).unwrap(), "of yesterday");
     }
 
     #[test]
