@@ -126,7 +126,7 @@ fn duties(config: &Config) -> Value {
     json!({
         "AEInterval": "1m0s",
         "CheckUpdateInterval": format_duration(config.check_update_interval),
-        "CheckOutputMaxSize": crate::limits::CHECK_OUTPUT_BYTES_MAX,
+        "CheckOutputMaxSize": config.check_output_max_size,
         "CheckReapInterval": "30s",
         "CheckDeregisterIntervalMin": "1m0s",
         "EnableLocalScriptChecks": config.enable_local_script_checks,
@@ -183,5 +183,12 @@ mod tests {
         assert_eq!(shown["MaxQueryTime"], "10m0s");
         assert_eq!(shown["Telemetry"]["MetricsPrefix"], "consul");
         assert!(shown.as_object().is_some_and(|all| all.len() > 60));
+    }
+
+    #[test]
+    fn what_is_set_is_what_is_shown() {
+        let words = ["-dev", "-hcl", "check_output_max_size = 100"].map(str::to_owned);
+        let config = Config::load(&words).unwrap();
+        assert_eq!(super::shown(&config)["CheckOutputMaxSize"], 100);
     }
 }
