@@ -135,6 +135,11 @@ impl Agent {
         self.claim.registry().discard_output = discard;
     }
 
+    /// Which checks may run programs; it stays so until the program ends.
+    pub fn scripts(&self) -> Scripts {
+        self.scripts
+    }
+
     /// This node as it is registered.
     pub fn node(&self) -> Arc<Node> {
         Arc::clone(&self.claim.registry().node)

@@ -9,8 +9,8 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{NodeError, identity, options};
-use crate::agent::{Agent, AgentError, CheckSpec, ReplaceChecks};
+use super::{NodeError, identity};
+use crate::agent::{Agent, AgentError, CheckSpec, ReplaceChecks, Scripts};
 use crate::config::Config;
 use crate::http;
 use crate::model::Service;
@@ -30,13 +30,13 @@ struct Ids {
 }
 
 impl Configured {
-    /// Reads the definitions of a configuration; claims nothing.
+    /// Reads the definitions of a configuration; claims nothing. `scripts` is what the agent lets
+    /// run: what the configuration says of that is in force only after a restart.
     ///
     /// # Errors
     ///
     /// The first that cannot be understood, or that runs a program and must not.
-    pub(super) fn read(config: &Config) -> Result<Self, NodeError> {
-        let scripts = options::scripts(config);
+    pub(super) fn read(config: &Config, scripts: Scripts) -> Result<Self, NodeError> {
         let mut read = Self { services: Vec::new(), checks: Vec::new() };
         for definition in &config.services {
             let (service, checks) =
@@ -140,12 +140,18 @@ fn keep(path: &Path, dir: &Path, ids: &Ids) -> Result<(), NodeError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options;
     use super::*;
 
-    /// What is wrong with a configuration of these definitions.
+    /// A configuration of these words.
+    fn config(told: &str) -> Config {
+        Config::load(&["-dev", "-hcl", told].map(str::to_owned)).unwrap()
+    }
+
+    /// What is wrong with a configuration of these definitions, at the start.
     fn wrong(told: &str) -> String {
-        let words = ["-dev", "-hcl", told].map(str::to_owned);
-        let read = Configured::read(&Config::load(&words).unwrap());
+        let config = config(told);
+        let read = Configured::read(&config, options::scripts(&config));
         read.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
@@ -165,6 +171,15 @@ mod tests {
         assert!(text.starts_with("definition \"b\": Invalid check: Interval must be"), "{text}");
         assert!(!text.contains("secret"), "{text}");
         assert_eq!(wrong(r#"check { ttl = "1s" }"#), "definition \"\": Missing check name");
+    }
+
+    #[test]
+    fn a_reload_is_refused_where_programs_may_run_after_a_restart_only() {
+        let told = r#"enable_script_checks = true
+            check { name = "a" args = ["true"] interval = "1s" }"#;
+        let error = Configured::read(&config(told), Scripts::Off).unwrap_err().to_string();
+        assert!(error.starts_with("definition \"a\": Scripts are disabled"), "{error}");
+        assert!(Configured::read(&config(told), Scripts::FromFiles).is_ok());
     }
 
     #[test]

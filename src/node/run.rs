@@ -65,7 +65,7 @@ pub enum NodeError {
 /// [`NodeError`] for the first that a node would refuse.
 pub fn judge(config: &Config) -> Result<(), NodeError> {
     listen::judge(config)?;
-    Configured::read(config).map(drop)
+    Configured::read(config, options::scripts(config)).map(drop)
 }
 
 /// Runs a node until a signal stops it; `args` are read anew at SIGHUP.
@@ -116,7 +116,7 @@ async fn run_until_stopped(
         let why = "an agent without a server is not supported yet: add server = true";
         return Err(NodeError::Config(why.to_owned()));
     }
-    let configured = Configured::read(&config)?;
+    let configured = Configured::read(&config, options::scripts(&config))?;
     let temporary = Temporary::new(&config)?;
     let dir = temporary.dir.clone();
     std::fs::create_dir_all(&dir)
@@ -314,7 +314,7 @@ impl Node {
         reload: &impl Fn() -> Result<Config, ConfigError>,
     ) -> Result<(), NodeError> {
         let config = reload().map_err(|error| NodeError::Config(error.to_string()))?;
-        let configured = Configured::read(&config)?;
+        let configured = Configured::read(&config, self.agent.scripts())?;
         let levelled = logs.set_level(&config.log_level);
         levelled.map_err(|error| NodeError::Config(error.to_string()))?;
         self.dns.reload(options::dns(&config, self.metrics.clone()));
