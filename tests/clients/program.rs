@@ -12,6 +12,9 @@ const FOLDERS: [&str; 4] =
     ["/usr/local/bin", "/usr/bin", "/usr/sbin", "/usr/lib/postgresql/15/bin"];
 /// How many of the last lines of an output are shown when a test fails.
 const LINES_SHOWN: usize = 40;
+/// Files with the numbers of processes that outlive who started them: PostgreSQL goes on without
+/// Patroni, in a session of its own. SIGQUIT ends it at once.
+const NUMBERS: [&str; 1] = ["data/postmaster.pid"];
 
 /// Where a program lies, if it is installed.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
@@ -61,15 +64,33 @@ impl Program {
 
     fn kill_group(&self) {
         if let Some(id) = self.child.id() {
-            let kill = Blocking::new("sh").args(["-c", &format!("kill -KILL -{id}")]).status();
-            kill.expect("sh starts");
+            signal("KILL", &format!("-{id}"));
         }
     }
+
+    /// Ends what it started outside of its process group and wrote the number of into a file of
+    /// its folder, as the first line. For a program that does not run any more.
+    fn end_children(&self) {
+        for file in NUMBERS {
+            let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+            if let Some(id) = text.lines().next().and_then(|line| line.parse::<u32>().ok()) {
+                signal("QUIT", &id.to_string());
+            }
+        }
+    }
+}
+
+/// Sends a signal to a process, or to a group of them where its number is negative; who is gone
+/// already needs none.
+fn signal(name: &str, to: &str) {
+    let sent = Blocking::new("sh").args(["-c", &format!("kill -{name} {to}")]).status();
+    sent.expect("sh starts");
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill_group();
+        self.end_children();
         if std::thread::panicking() {
             let output = self.output();
             let lines: Vec<&str> = output.lines().collect();
