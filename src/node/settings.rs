@@ -189,6 +189,6 @@ mod tests {
     fn what_is_set_is_what_is_shown() {
         let words = ["-dev", "-hcl", "check_output_max_size = 100"].map(str::to_owned);
         let config = Config::load(&words).unwrap();
-        assert_eq!(super::shown(&config)["CheckOutputMaxSize"], 100);
+        assert_eq!(shown(&config)["CheckOutputMaxSize"], 100);
     }
 }
