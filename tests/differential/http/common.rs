@@ -7,7 +7,8 @@ use super::ask::{Ask, Payload, get, other};
 use super::intended::{
     ACL_POLICY, ARCHIVE_WORDS, DEREGISTER_UNKNOWN, FILTER_WORDS, GZIP_SHORT, Intended, JSON_WORDS,
     NO_MESH_SELF, NO_UI, ONE_BODY, OPERATOR_WORDS, OTHER_CENTER, PANICS, QUERY_ALLOW,
-    QUERY_BACKEND, SERVICES_FILTER, STRICT, TXN_JSON_WORDS, UNKNOWN_PATH, WRITE_INDEX,
+    QUERY_BACKEND, QUERY_PANICS, SERVICES_FILTER, STRICT, TXN_JSON_WORDS, UNKNOWN_PATH,
+    WRITE_INDEX,
 };
 use super::run::compare;
 
@@ -97,7 +98,7 @@ fn known(method: &str, path: &str, query: &str, body: &str) -> &'static [&'stati
         ("HEAD" | "PATCH" | "TRACE" | "BREW" | "POST", path) if path.starts_with("/v1/query/") => {
             &[&QUERY_ALLOW]
         }
-        ("POST", "/v1/query") if body == "null" => &[&PANICS],
+        ("POST", "/v1/query") if body == "null" => &[&QUERY_PANICS],
         ("PUT", "/v1/coordinate/update") if ["null", "{}"].contains(&body) => &[&PANICS],
         ("PUT", "/v1/catalog/register" | "/v1/catalog/deregister")
         | ("GET", "/v1/coordinate/datacenters")

@@ -2,8 +2,8 @@
 
 use super::ask::{Ask, Payload, get, other, post, put};
 use super::intended::{
-    ACL_POLICY, CHECK_FIELDS, CHECK_TYPE, PANICS, QUERY_BACKEND, TXN_JSON_WORDS, TXN_OPERATIONS,
-    WRITE_INDEX,
+    ACL_POLICY, CHECK_FIELDS, CHECK_TYPE, QUERY_BACKEND, TXN_JSON_WORDS, TXN_OPERATIONS,
+    TXN_PANICS, WRITE_INDEX,
 };
 use super::run::compare;
 
@@ -14,7 +14,7 @@ const DECODING: &[Ask] = &[
     put("/v1/txn", "null"),
     put("/v1/txn", "[]"),
     put("/v1/txn", "[{}]"),
-    put("/v1/txn", "[null]").differs(&[&PANICS]),
+    put("/v1/txn", "[null]").differs(&[&TXN_PANICS]),
     put("/v1/txn", r#"["x"]"#),
     put("/v1/txn", r#"[{"Bogus":{}}]"#),
     put("/v1/txn", r#"[{"KV":{"Verb":"set","Key":"a","Bogus":1}}]"#),
