@@ -2,7 +2,7 @@
 //!
 //! | variable | means |
 //! |---|---|
-//! | `PORTOLAN_BURST_SERVICES` | how many services are registered (1,000); set, none may be late |
+//! | `PORTOLAN_BURST_SERVICES` | how many services are registered (1,000); set, limits are strict |
 //! | `PORTOLAN_IDLE_READS` | how many reads wait idly (5,000) |
 //!
 //! `make burst` runs both at full size against the release program, beside the real Consul.
@@ -62,6 +62,12 @@ fn number(name: &str, usual: usize) -> usize {
 /// Whether the burst is run for its figures: then the machine is its own.
 fn is_full() -> bool {
     setting("PORTOLAN_BURST_SERVICES").is_some()
+}
+
+/// How soon every server must answer for a service: where other programs may take the processors
+/// away, and both programs are built for debugging, it takes longer.
+fn seen_limit() -> Duration {
+    if is_full() { SEEN_LIMIT } else { SEEN_LIMIT * 10 }
 }
 
 /// How soon nothing may be left of callers that hung up: where other programs may take the
@@ -302,10 +308,8 @@ async fn burst(cluster: &Cluster, form: Form, services: usize) {
         figures(told)
     );
     println!("  {} other questions: {}", questions.len(), figures(questions));
-    // Where other programs may take the processors away, one in a hundred may be late.
-    let late = asked.iter().filter(|asked| **asked > SEEN_LIMIT).count();
-    let bear = if is_full() { 0 } else { asked.len() / 100 };
-    assert!(late <= bear, "{late} services were seen late, one only {latest:?} later");
+    let late = asked.iter().filter(|asked| **asked > seen_limit()).count();
+    assert!(late == 0, "{late} services were seen late, one only {latest:?} later");
     let none_waits = || async { (all_waiting(&https).await == 0).then_some(()) };
     until("no reader is left", gone_limit(), none_waits).await;
 }
