@@ -204,7 +204,7 @@ pub const OPTIONS: &[Setting] = &[
     used("check_output_max_size", COUNT, "4096", "bytes of a check's output kept, at most 4096")
         .flag(&["check_output_max_size"]),
     warned("watches", Opaque),
-    warned("tagged_addresses", Map),
+    used("tagged_addresses", Map, "", "addresses of this node by tag; lan and wan are its own"),
     warned("translate_wan_addrs", Switch),
     // DNS.
     used("dns_config.node_ttl", Duration, "0s", "TTL of answers about nodes").reload(),

@@ -38,6 +38,8 @@ pub struct Config {
     pub node_id: Option<Uuid>,
     /// Names and values about this node; at most 64.
     pub node_meta: BTreeMap<String, String>,
+    /// Addresses of this node by tag, beside those that the agent knows by itself.
+    pub tagged_addresses: BTreeMap<String, String>,
     /// Datacenter, in lower case: `a-z`, `0-9`, `-`, `_`.
     pub datacenter: String,
     /// Domain of the DNS door, without dots at its ends.
@@ -294,6 +296,7 @@ pub(super) fn build(
         node_name: node_name_of(layer.text("node_name"), &mut warnings)?,
         node_id: node_id_of(layer.text("node_id"))?,
         node_meta: node_meta_of(&layer)?,
+        tagged_addresses: layer.map("tagged_addresses"),
         datacenter: datacenter_of(layer.text("datacenter"))?,
         domain: domain_of("domain", layer.text("domain"))?.unwrap_or_else(|| "consul".to_owned()),
         alt_domain: domain_of("alt_domain", layer.text("alt_domain"))?,

@@ -1,6 +1,5 @@
 //! The one `Config` turned into each room's small options.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,10 +114,11 @@ fn agent_dir(dir: &Path) -> PathBuf {
     dir.join("agent")
 }
 
-/// This node as the catalog shows it.
+/// This node as the catalog shows it. An address that the agent knows takes the place of a told
+/// one of the same tag, as in Consul 1.8.
 fn node(config: &Config, place: &Place) -> Node {
     let family = if place.address.contains(':') { "ipv6" } else { "ipv4" };
-    let mut addresses = BTreeMap::new();
+    let mut addresses = config.tagged_addresses.clone();
     for scope in ["lan", "wan"] {
         addresses.insert(scope.to_owned(), place.address.clone());
         addresses.insert(format!("{scope}_{family}"), place.address.clone());
@@ -229,4 +229,34 @@ fn metrics_leave(config: &Config) -> bool {
 fn gauge_host(config: &Config) -> Option<String> {
     let wanted = metrics_leave(config) && !config.telemetry.disable_hostname;
     host_name().filter(|_| wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the real Consul 1.8.7 answers at `/v1/catalog/nodes` for the same file.
+    #[tokio::test]
+    async fn told_tags_stand_beside_the_known_ones() {
+        let told = r#"tagged_addresses { lan = "10.1.1.1" wan = "10.2.2.2" lan_ipv4 = "10.1.1.4"
+            lan_ipv6 = "::5" own = "hello there" empty = "" }"#;
+        let config = Config::load(&["-dev", "-hcl", told].map(str::to_owned)).unwrap();
+        let place = Place {
+            id: Uuid::nil(),
+            dir: PathBuf::new(),
+            address: "127.0.0.44".to_owned(),
+            raft: Handle::current(),
+        };
+        let shown = serde_json::to_value(node(&config, &place).tagged_addresses).unwrap();
+        let expected = serde_json::json!({
+            "empty": "",
+            "lan": "127.0.0.44",
+            "lan_ipv4": "127.0.0.44",
+            "lan_ipv6": "::5",
+            "own": "hello there",
+            "wan": "127.0.0.44",
+            "wan_ipv4": "127.0.0.44",
+        });
+        assert_eq!(shown, expected);
+    }
 }
