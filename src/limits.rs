@@ -159,6 +159,17 @@ pub const DNS_TCP_IDLE: Duration = Duration::from_secs(10);
 pub const AGENT_REGISTRATIONS_MAX: usize = 100_000;
 /// Shortest interval of a check. Source: Consul, check definitions.
 pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Watches of one agent: each holds a connection of its own HTTP door, which takes 200 of one
+/// address, and at most one program.
+pub const WATCHES_MAX: usize = 128;
+/// Bytes of an answer that a watch holds.
+pub const WATCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a watch's program's output, or of an answer to its call, that are logged. Source:
+/// Consul, observed.
+pub const WATCH_OUTPUT_BYTES_MAX: usize = 4 * 1024;
+/// Longest run of a watch's program, after which it is killed. Consul sets no end; one that hangs
+/// would keep its watch from ever telling again.
+pub const WATCH_RUN_MAX: Duration = Duration::from_hours(1);
 /// Members of one pool.
 pub const MEMBERS_MAX: usize = 10_000;
 

@@ -26,7 +26,9 @@ mod registry;
 mod run;
 mod spec;
 mod sync;
+mod watches;
 
 pub use events::EventError;
 pub use handle::{Agent, AgentError, Options, ReplaceChecks};
 pub use spec::{CheckRun, CheckSpec, Scripts};
+pub use watches::{Call, Handler, Watch, WatchShow, Watches};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::ArgAction;
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::api::Api;
@@ -14,6 +14,7 @@ use super::membership::usage;
 use super::screen::{DONE, Screen};
 use super::shell::{command, interrupted, trouble, unstarted};
 use super::target::Servers;
+use crate::config::{WatchTarget, WatchView};
 
 /// Longest wait of one blocking read.
 const WAIT: &str = "10m";
@@ -23,10 +24,6 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Longest pause after a failure.
 const RETRY_MAX: Duration = Duration::from_mins(3);
-
-/// Order in which Consul's client writes a key's fields.
-const KEY_FIELDS: [&str; 7] =
-    ["Key", "CreateIndex", "ModifyIndex", "LockIndex", "Flags", "Value", "Session"];
 
 /// Watch for changes: prints the view, or runs CHILD with it on each change.
 #[derive(Debug, clap::Args)]
@@ -64,15 +61,6 @@ pub(super) struct Watch {
     args: Vec<String>,
 }
 
-/// What to read, and how to show it.
-struct View {
-    path: String,
-    query: Vec<(&'static str, String)>,
-    one_key: bool,
-    keys: bool,
-    events: bool,
-}
-
 impl Watch {
     pub(super) async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
         if self.kind.is_empty() {
@@ -81,7 +69,7 @@ impl Watch {
         }
         let view = self.view()?;
         let api = self.at.open()?;
-        let (first, index) = view.read(&api, 0).await.context("Error querying Consul agent")?;
+        let (first, index) = read(&view, &api, 0).await.context("Error querying Consul agent")?;
         if self.args.is_empty() {
             let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
             let mut text = Vec::new();
@@ -99,7 +87,7 @@ impl Watch {
     /// Runs the child for what is there, then for each change, until one fails.
     async fn follow(
         &self,
-        view: &View,
+        view: &WatchView,
         api: &Api,
         first: (Value, u64),
         screen: &mut Screen<'_>,
@@ -110,7 +98,7 @@ impl Watch {
             return screen.fail(format_args!("{error:#}"));
         }
         loop {
-            let (next, at) = match view.read(api, index).await {
+            let (next, at) = match read(view, api, index).await {
                 Ok(read) => read,
                 Err(error) => {
                     failures += 1;
@@ -162,107 +150,36 @@ impl Watch {
         }
     }
 
-    fn view(&self) -> Result<View> {
-        let plain = |path: &str| View {
-            path: path.to_owned(),
-            query: Vec::new(),
-            one_key: false,
-            keys: false,
-            events: false,
+    fn view(&self) -> Result<WatchView> {
+        let target = WatchTarget {
+            kind: self.kind.clone(),
+            key: self.key.clone(),
+            prefix: self.prefix.clone(),
+            service: self.service.clone(),
+            tags: self.tag.clone(),
+            passing_only: self.passingonly,
+            state: self.state.clone(),
+            name: self.name.clone(),
+            ..WatchTarget::default()
         };
-        Ok(match self.kind.as_str() {
-            "key" if self.key.is_empty() => bail!("Must specify a single key to watch"),
-            "key" => View { one_key: true, keys: true, ..plain(&format!("kv/{}", self.key)) },
-            "keyprefix" if self.prefix.is_empty() => {
-                bail!("Must specify a single prefix to watch")
-            }
-            "keyprefix" => View {
-                query: vec![("recurse", String::new())],
-                keys: true,
-                ..plain(&format!("kv/{}", self.prefix))
-            },
-            "services" => plain("catalog/services"),
-            "nodes" => plain("catalog/nodes"),
-            "service" if self.service.is_empty() => {
-                bail!("Must specify a single service to watch")
-            }
-            "service" => {
-                let mut query: Vec<_> = self.tag.iter().map(|tag| ("tag", tag.clone())).collect();
-                if self.passingonly {
-                    query.push(("passing", "1".to_owned()));
-                }
-                View { query, ..plain(&format!("health/service/{}", self.service)) }
-            }
-            "checks" if !self.service.is_empty() && !self.state.is_empty() => {
-                bail!("Cannot specify service and state")
-            }
-            "checks" if !self.service.is_empty() => {
-                plain(&format!("health/checks/{}", self.service))
-            }
-            "checks" if self.state.is_empty() => plain("health/state/any"),
-            "checks" => plain(&format!("health/state/{}", self.state)),
-            "event" => View {
-                query: match self.name.as_str() {
-                    "" => Vec::new(),
-                    name => vec![("name", name.to_owned())],
-                },
-                events: true,
-                ..plain("event/list")
-            },
-            other => bail!("Unsupported watch type: {other}"),
-        })
+        target.view().map_err(anyhow::Error::msg)
     }
 }
 
-impl View {
-    /// What is there now, once its index is not `after`.
-    async fn read(&self, api: &Api, after: u64) -> Result<(Value, u64)> {
-        let known = after;
-        let after = after.to_string();
-        let mut query: Vec<_> =
-            self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if after != "0" {
-            query.extend([("index", after.as_str()), ("wait", WAIT)]);
-        }
-        let answer = api.send(Method::GET, &self.path, &query, Vec::new()).await?;
-        let index = answer.index.unwrap_or_default();
-        if answer.status == 404 && self.keys {
-            return Ok((Value::Null, index));
-        }
-        let mut value: Value = answer.expect_ok()?.json()?;
-        if self.keys {
-            value.as_array_mut().into_iter().flatten().for_each(order_fields);
-        }
-        if let Some(events) = value.as_array_mut().filter(|_| self.events) {
-            drop_known(events, known);
-        }
-        if self.one_key {
-            value = value.get_mut(0).map_or(Value::Null, Value::take);
-        }
-        Ok((value, index))
+/// What is there now, once its index is not `known`.
+async fn read(view: &WatchView, api: &Api, known: u64) -> Result<(Value, u64)> {
+    let after = known.to_string();
+    let mut query: Vec<_> =
+        view.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if known != 0 {
+        query.extend([("index", after.as_str()), ("wait", WAIT)]);
     }
-}
-
-/// Leaves the events behind the one of this index, or all where it is not among them.
-fn drop_known(events: &mut Vec<Value>, index: u64) {
-    let is_known = |event: &Value| {
-        let id = event["ID"].as_str().and_then(|id| id.parse::<uuid::Uuid>().ok());
-        let halves = id.map(|id| id.as_u64_pair());
-        halves.is_some_and(|(high, low)| high ^ low == index)
-    };
-    if let Some(place) = events.iter().rposition(is_known) {
-        events.drain(..=place);
+    let answer = api.send(Method::GET, &view.path, &query, Vec::new()).await?;
+    let index = answer.index.unwrap_or_default();
+    if view.is_nothing(answer.status) {
+        return Ok((Value::Null, index));
     }
-}
-
-fn order_fields(pair: &mut Value) {
-    let mut ordered = Map::new();
-    for name in KEY_FIELDS {
-        let value = pair.get(name).cloned();
-        let absent = if name == "Session" { Value::from("") } else { Value::Null };
-        ordered.insert(name.to_owned(), value.unwrap_or(absent));
-    }
-    *pair = Value::Object(ordered);
+    Ok((view.show(answer.expect_ok()?.json()?, known), index))
 }
 
 #[cfg(test)]
@@ -322,18 +239,8 @@ mod tests {
         assert_eq!(asked[2], "GET /v1/catalog/services?index=7&wait=10m");
     }
 
-    /// Index 7 is that of the second event's id.
     #[test]
-    fn only_new_events_are_shown() {
-        let mut events = vec![
-            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000001"}),
-            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000006"}),
-            serde_json::json!({"ID": "00000000-0000-0001-0000-000000000009"}),
-        ];
-        super::drop_known(&mut events, 99);
-        assert_eq!(events.len(), 3);
-        super::drop_known(&mut events, 7);
-        assert_eq!(events, [serde_json::json!({"ID": "00000000-0000-0001-0000-000000000009"})]);
+    fn events_are_asked_for_by_name() {
         let line = ["watch", "-type=event", "-name=e"];
         let (code, out, _, asked) = play(&line, &[(200, "[]")]);
         assert_eq!((code, out.as_str()), (0, "[]\n"));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::definitions;
 use super::duration;
 use super::options::{DEV, Kind, OPTIONS, Setting, find, is_section};
+use super::watches;
 
 /// Why a configuration cannot be used; one line, with the key and where it stood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +100,9 @@ impl Layer {
                     Value::Object(Map::from_iter([(name.to_owned(), Value::from(value))]))
                 }
                 Kind::List => Value::Array(vec![Value::from(text)]),
-                Kind::Text | Kind::Duration | Kind::Definitions | Kind::Opaque => Value::from(text),
+                Kind::Text | Kind::Duration | Kind::Definitions | Kind::Watches | Kind::Opaque => {
+                    Value::from(text)
+                }
             };
         self.add(setting, of_kind(setting, &value)?);
         Ok(())
@@ -189,6 +192,7 @@ fn of_kind(setting: &Setting, value: &Value) -> Result<Value, ConfigError> {
         (Kind::List, other) => list_of(key, other),
         (Kind::Map, other) => map_of(key, other),
         (Kind::Definitions, other) => definitions::check_keys(key, other),
+        (Kind::Watches, other) => watches::list_of(key, other),
     }
 }
 

@@ -19,6 +19,8 @@ mod load;
 mod options;
 mod reference;
 mod values;
+mod watch_view;
+mod watches;
 
 pub use autopilot::AutopilotOptions;
 pub use definitions::{read_checks, read_services};
@@ -33,3 +35,5 @@ pub use values::{
     Addresses, Config, DnsOptions, LimitOptions, Listen, PerformanceOptions, Ports,
     RecursorStrategy, Soa, TelemetryOptions,
 };
+pub use watch_view::{WatchTarget, WatchView};
+pub use watches::{WatchCall, WatchHandler, WatchOptions};

@@ -17,6 +17,8 @@ pub enum Kind {
     Map,
     /// Definitions of services or checks, kept as they came; sources append.
     Definitions,
+    /// Watches, kept as they came; sources append.
+    Watches,
     /// Anything: a section that we do not read.
     Opaque,
 }
@@ -100,7 +102,7 @@ const fn refused(key: &'static str, kind: Kind) -> Setting {
     row(key, kind, State::Refused, "protection that is not built yet; refused unless empty or off")
 }
 
-use Kind::{Definitions, Duration, List, Map, Number, Opaque, Switch, Text};
+use Kind::{Definitions, Duration, List, Map, Number, Opaque, Switch, Text, Watches};
 
 const PORT: Kind = Number(-1, 65535);
 const COUNT: Kind = Number(0, i64::MAX);
@@ -203,7 +205,7 @@ pub const OPTIONS: &[Setting] = &[
     used("discard_check_output", Switch, "false", "keep no output of any check").reload(),
     used("check_output_max_size", COUNT, "4096", "bytes of a check's output kept, at most 4096")
         .flag(&["check_output_max_size"]),
-    warned("watches", Opaque),
+    used("watches", Watches, "", "what to watch, and who is told of each change").reload(),
     used("tagged_addresses", Map, "", "addresses of this node by tag; lan and wan are its own"),
     warned("translate_wan_addrs", Switch),
     // DNS.

@@ -54,6 +54,7 @@ fn kind_name(kind: Kind) -> String {
         Kind::List => "list of strings".to_owned(),
         Kind::Map => "map of strings".to_owned(),
         Kind::Definitions => "definitions".to_owned(),
+        Kind::Watches => "list of watches".to_owned(),
         Kind::Opaque => "any".to_owned(),
     }
 }

@@ -15,6 +15,7 @@ use super::environment::host_name;
 use super::http::{HttpOptions, http_of};
 use super::layer::{ConfigError, Layer};
 use super::options::State;
+use super::watches::{WatchOptions, watches_of};
 use crate::limits::CHECK_OUTPUT_BYTES_MAX;
 
 /// Longest node name, in bytes; DNS cannot carry a longer label.
@@ -91,6 +92,8 @@ pub struct Config {
     pub services: Vec<Value>,
     /// Check definitions as they stood in `check` and `checks`.
     pub checks: Vec<Value>,
+    /// Watches of this agent; at most [`crate::limits::WATCHES_MAX`].
+    pub watches: Vec<WatchOptions>,
     /// Longest delay of a change of a check's output alone.
     pub check_update_interval: Duration,
     /// True if checks may run programs, whoever registers them.
@@ -322,6 +325,7 @@ pub(super) fn build(
         pid_file: path_of(&layer, "pid_file"),
         services: both(&layer, "service", "services"),
         checks: both(&layer, "check", "checks"),
+        watches: watches_of(&layer)?,
         check_update_interval: layer.duration("check_update_interval"),
         enable_script_checks,
         enable_local_script_checks: enable_script_checks

@@ -37,6 +37,10 @@ impl Configured {
     ///
     /// The first that cannot be understood, or that runs a program and must not.
     pub(super) fn read(config: &Config, scripts: Scripts) -> Result<Self, NodeError> {
+        if !config.watches.is_empty() && config.ports.http.is_none() {
+            let why = "watch plans require an HTTP or HTTPS endpoint";
+            return Err(NodeError::Config(why.to_owned()));
+        }
         let mut read = Self { services: Vec::new(), checks: Vec::new() };
         for definition in &config.services {
             let (service, checks) =
@@ -170,6 +174,10 @@ mod tests {
         let text = wrong(secret);
         assert!(text.starts_with("definition \"b\": Invalid check: Interval must be"), "{text}");
         assert!(!text.contains("secret"), "{text}");
+        let watch = r#"watches = [{ type = "nodes" args = ["true"] }]"#;
+        assert_eq!(wrong(watch), "");
+        let deaf = "watch plans require an HTTP or HTTPS endpoint";
+        assert_eq!(wrong(&format!("{watch}\nports {{ http = -1 }}")), deaf);
         assert_eq!(wrong(r#"check { ttl = "1s" }"#), "definition \"\": Missing check name");
     }
 

@@ -1,6 +1,6 @@
 //! Opens every port before anything else starts, so that a port in use is one clear line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -59,6 +59,19 @@ pub(super) fn open(config: &Config) -> Result<Ports, NodeError> {
         dns_udp,
         dns_tcp,
     })
+}
+
+impl Ports {
+    /// Where this process itself reaches its HTTP door, if it has one.
+    pub(super) fn own_http(&self) -> Option<String> {
+        let mut at = self.http.first()?.local_addr().ok()?;
+        match at.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => at.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(any) if any.is_unspecified() => at.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        Some(format!("http://{at}"))
+    }
 }
 
 fn tcp(door: &'static str, address: IpAddr, port: u16) -> Result<TcpListener, NodeError> {

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{identity, settings};
-use crate::config::{AutopilotOptions, Config, HttpOptions, RecursorStrategy, host_name};
+use crate::config::{
+    AutopilotOptions, Config, HttpOptions, RecursorStrategy, WatchHandler, WatchOptions,
+    environment, host_name,
+};
 use crate::model::{Autopilot, Event, Node, host_port};
 use crate::replica::{self, Replica};
 use crate::telemetry::Metrics;
@@ -96,6 +100,48 @@ pub(super) fn agent(config: &Config, place: &Place) -> agent::Options {
         output_max: config.check_output_max_size,
         discard_output: config.discard_check_output,
         scripts: scripts(config),
+    }
+}
+
+/// The watches, whose handlers of one line are the shell's.
+pub(super) fn watches(config: &Config) -> Vec<agent::Watch> {
+    let watch = |asked: &WatchOptions| {
+        let view = asked.view.clone();
+        agent::Watch {
+            kind: asked.kind.clone(),
+            path: view.path.clone(),
+            query: view.query.clone(),
+            events: view.events,
+            token: asked.token.clone(),
+            handler: handler(&asked.handler),
+            show: Arc::new(move |status, value, known| match value {
+                None => view.is_nothing(status).then_some(Value::Null),
+                Some(value) => Some(view.show(value, known)),
+            }),
+        }
+    };
+    config.watches.iter().map(watch).collect()
+}
+
+fn handler(asked: &WatchHandler) -> agent::Handler {
+    match asked {
+        WatchHandler::Args(args) => agent::Handler::Program(args.clone()),
+        WatchHandler::Shell(line) => {
+            let shell = environment().shell.unwrap_or_else(|| "/bin/sh".to_owned());
+            agent::Handler::Program(vec![shell, "-c".to_owned(), line.clone()])
+        }
+        WatchHandler::Http(call) => {
+            let lines = call.header.iter().flat_map(|(name, values)| {
+                values.iter().map(move |value| (name.clone(), value.clone()))
+            });
+            agent::Handler::Call(agent::Call {
+                url: call.url.clone(),
+                method: call.method.clone(),
+                timeout: call.timeout,
+                header: lines.collect(),
+                tls_skip_verify: call.tls_skip_verify,
+            })
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::configured::Configured;
 use super::options::Place;
 use super::signals::{Signals, Word};
 use super::{files, gauges, identity, listen, options};
-use crate::agent::Agent;
+use crate::agent::{Agent, Watches};
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::dns::{self, Dns};
@@ -136,6 +136,7 @@ struct Node {
     replica: Replica,
     gossip: Gossip,
     agent: Agent,
+    watches: Watches,
     dns: Dns,
     metrics: Metrics,
     /// The doors and what hangs on them; stopped first.
@@ -160,6 +161,7 @@ impl Node {
         monitor: LogMonitor,
     ) -> Result<Self, NodeError> {
         let ports = listen::open(config)?;
+        let own_http = ports.own_http();
         let (core, doors) = (Tasks::new(), Tasks::new());
         let (told, members) = watch::channel(Arc::from([]));
         let metrics = Metrics::new();
@@ -195,6 +197,8 @@ impl Node {
             let (asked, rooms, tasks) = (Arc::clone(&asked), rooms.clone(), doors.clone());
             doors.spawn(async move { http::serve(listener, asked, rooms, &tasks).await });
         }
+        let watches = Watches::new(own_http.unwrap_or_default(), doors.clone());
+        watches.replace(options::watches(config));
         let asked = options::dns(config, metrics.clone());
         let dns = dns::serve(ports.dns_udp, ports.dns_tcp, asked, client, &doors);
         let leave_on = (config.leave_on_terminate, !config.skip_leave_on_interrupt);
@@ -213,6 +217,7 @@ impl Node {
             replica,
             gossip,
             agent,
+            watches,
             dns,
             metrics,
             doors,
@@ -321,6 +326,7 @@ impl Node {
         self.agent.discard_output(config.discard_check_output);
         let most = config.limits.http_max_conns_per_client;
         self.connections_a_client.store(most, Ordering::Relaxed);
+        self.watches.replace(options::watches(&config));
         configured.claim(&self.agent, &self.dir).await
     }
 }

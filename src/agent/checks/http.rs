@@ -123,6 +123,15 @@ fn builder(tls: &Tls, follow: bool, skip_verify: bool) -> ClientBuilder {
         .use_preconfigured_tls(rustls::ClientConfig::clone(tls.config(skip_verify)))
 }
 
+/// A client with this host's trust, which keeps no connection.
+///
+/// # Errors
+///
+/// Says why there can be none.
+pub(in super::super) fn client(skip_verify: bool) -> Result<Client, String> {
+    builder(&Tls::new()?, true, skip_verify).build().map_err(|error| root(&error))
+}
+
 fn judge(status: StatusCode) -> CheckStatus {
     match status {
         status if status.is_success() => CheckStatus::Passing,
@@ -159,7 +168,7 @@ async fn tail(mut response: Response, deadline: Instant, max: usize) -> String {
 }
 
 /// What lies at the ground of an error; the layers above it only repeat the request.
-fn root(error: &reqwest::Error) -> String {
+pub(in super::super) fn root(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

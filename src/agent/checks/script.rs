@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::model::CheckStatus;
@@ -22,9 +22,19 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// A program and all that it began in its process group. Dropping it kills them.
 #[derive(Debug)]
-pub(super) struct Group(Child);
+pub(in super::super) struct Group(Child);
 
 impl Group {
+    /// The program's input, once, if it has one.
+    pub(in super::super) fn input(&mut self) -> Option<ChildStdin> {
+        self.0.stdin.take()
+    }
+
+    /// Waits for the program's end. All its output must have been read before.
+    pub(in super::super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait().await
+    }
+
     fn kill(&self) {
         // The number is its own as long as nobody waited for the child: then there is none here.
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -85,13 +95,26 @@ pub(super) async fn run(
 /// Starts the program. Both of its outputs are one pipe, so that their lines stay in order.
 fn begin(args: &[String]) -> Result<(Group, Receiver), String> {
     let (program, rest) = args.split_first().ok_or("need an executable to run")?;
+    let mut command = Command::new(program);
+    command.args(rest).stdin(Stdio::null());
+    start(command, program)
+}
+
+/// Starts a command, likewise.
+///
+/// # Errors
+///
+/// Why `program` does not start, as Go says it.
+pub(in super::super) fn start(
+    mut command: Command,
+    program: &str,
+) -> Result<(Group, Receiver), String> {
     let piped = || -> io::Result<_> {
         let (reader, writer) = io::pipe()?;
         Ok((Receiver::from_owned_fd(reader.into())?, writer.try_clone()?, writer))
     };
     let (output, one, other) = piped().map_err(|error| plain(&error))?;
-    let mut command = Command::new(program);
-    command.args(rest).stdin(Stdio::null()).stdout(one).stderr(other);
+    command.stdout(one).stderr(other);
     let child = command.process_group(0).kill_on_drop(true).spawn();
     // The command still holds its ends of the pipe: with them, the output would never end.
     drop(command);
@@ -107,7 +130,8 @@ fn failed(program: &str, error: &io::Error) -> String {
     format!("fork/exec {program}: {}", plain(error))
 }
 
-async fn read(output: &mut Receiver, tail: &mut Tail) -> io::Result<()> {
+/// Reads an output to its end.
+pub(in super::super) async fn read(output: &mut Receiver, tail: &mut Tail) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match output.read(&mut buffer).await? {

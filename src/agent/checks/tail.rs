@@ -2,7 +2,7 @@
 
 /// Keeps the last bytes that are pushed, and counts all of them.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(in super::super) struct Tail {
     last: Vec<u8>,
     max: usize,
     seen: u64,
@@ -10,12 +10,12 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Will keep `max` bytes.
-    pub(super) fn new(max: usize) -> Self {
+    pub(in super::super) fn new(max: usize) -> Self {
         Self { last: Vec::new(), max, seen: 0 }
     }
 
     /// Takes the next bytes.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(in super::super) fn push(&mut self, bytes: &[u8]) {
         self.seen += bytes.len() as u64;
         let (_, kept) = bytes.split_at(bytes.len().saturating_sub(self.max));
         let over = (self.last.len() + kept.len()).saturating_sub(self.max);
@@ -24,12 +24,12 @@ impl Tail {
     }
 
     /// How many bytes were pushed.
-    pub(super) fn seen(&self) -> u64 {
+    pub(in super::super) fn seen(&self) -> u64 {
         self.seen
     }
 
     /// What is kept. A sign that was cut in two at its beginning is left out.
-    pub(super) fn text(&self) -> String {
+    pub(in super::super) fn text(&self) -> String {
         let cut = if self.is_cut() {
             self.last.iter().take(3).take_while(|byte| (**byte & 0xc0) == 0x80).count()
         } else {
@@ -40,7 +40,7 @@ impl Tail {
     }
 
     /// What is kept, with a line before it where that is not all. Source: Consul, observed.
-    pub(super) fn captured(&self) -> String {
+    pub(in super::super) fn captured(&self) -> String {
         if self.is_cut() {
             format!("Captured {} of {} bytes\n...\n{}", self.last.len(), self.seen, self.text())
         } else {

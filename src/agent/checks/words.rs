@@ -43,7 +43,7 @@ pub(super) fn dial_failed(network: &str, address: &str, error: &io::Error) -> St
 }
 
 /// What the system says, without Rust's capital letter and number.
-pub(super) fn plain(error: &io::Error) -> String {
+pub(in super::super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let Some((bare, _)) = text.split_once(" (os error") else { return text };
     let mut letters = bare.chars();
