@@ -32,8 +32,8 @@ pub use load::{Format, validate};
 pub use options::{Kind, OPTIONS, Setting, State};
 pub use reference::reference;
 pub use values::{
-    Addresses, Config, DnsOptions, LimitOptions, Listen, PerformanceOptions, Ports,
-    RecursorStrategy, Soa, TelemetryOptions,
+    Addresses, Config, DnsOptions, LimitOptions, Listen, LogRotationOptions, PerformanceOptions,
+    Ports, RecursorStrategy, Soa, TelemetryOptions,
 };
 pub use watch_view::{WatchTarget, WatchView};
 pub use watches::{WatchCall, WatchHandler, WatchOptions};

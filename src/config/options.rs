@@ -187,9 +187,12 @@ pub const OPTIONS: &[Setting] = &[
         .reload(),
     used("log_json", Switch, "false", "log lines as JSON").flag(&["log-json"]),
     used("log_file", Text, "", "file to log into as well").flag(&["log-file"]),
-    warned("log_rotate_bytes", COUNT).flag(&["log-rotate-bytes"]),
-    warned("log_rotate_duration", Duration).flag(&["log-rotate-duration"]),
-    warned("log_rotate_max_files", Number(-1, i64::MAX)).flag(&["log-rotate-max-files"]),
+    used("log_rotate_bytes", COUNT, "0", "bytes after which a log file is followed by a new one")
+        .flag(&["log-rotate-bytes"]),
+    used("log_rotate_duration", Duration, "0s", "age after which it is; 0s with another is 24h")
+        .flag(&["log-rotate-duration"]),
+    used("log_rotate_max_files", Number(-1, i64::MAX), "0", "old ones kept; 0 is all, -1 none")
+        .flag(&["log-rotate-max-files"]),
     warned("enable_syslog", Switch).flag(&["syslog"]),
     quiet("syslog_facility", Text),
     // What runs on this host.

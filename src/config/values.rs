@@ -86,6 +86,8 @@ pub struct Config {
     pub log_json: bool,
     /// File to log into as well.
     pub log_file: Option<PathBuf>,
+    /// When that file is begun anew, if ever.
+    pub log_rotation: Option<LogRotationOptions>,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
     /// Service definitions as they stood in `service` and `services`, HCL turned into JSON.
@@ -132,6 +134,17 @@ pub struct Config {
     pub autopilot: AutopilotOptions,
     /// What was accepted without having an effect; for the log, one line each.
     pub warnings: Vec<String>,
+}
+
+/// When a log file is begun anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRotationOptions {
+    /// Bytes; 0 for no such bound.
+    pub bytes: u64,
+    /// Age; above zero.
+    pub age: Duration,
+    /// Old files that stay; `None` for all.
+    pub keep: Option<usize>,
 }
 
 /// A place where a door listens.
@@ -322,6 +335,7 @@ pub(super) fn build(
         log_level: log_level_of(layer.text("log_level"))?,
         log_json: layer.switch("log_json"),
         log_file: path_of(&layer, "log_file"),
+        log_rotation: log_rotation_of(&layer),
         pid_file: path_of(&layer, "pid_file"),
         services: both(&layer, "service", "services"),
         checks: both(&layer, "check", "checks"),
@@ -606,6 +620,19 @@ fn log_level_of(told: &str) -> Result<String, ConfigError> {
 
 fn path_of(layer: &Layer, key: &str) -> Option<PathBuf> {
     Some(layer.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+/// Where nothing is told, one file is written without end. A day is what Consul takes for no age.
+fn log_rotation_of(layer: &Layer) -> Option<LogRotationOptions> {
+    let bytes = layer.number("log_rotate_bytes").unsigned_abs();
+    let age = layer.duration("log_rotate_duration");
+    let most = layer.number("log_rotate_max_files");
+    let told = bytes > 0 || !age.is_zero() || most != 0;
+    told.then(|| LogRotationOptions {
+        bytes,
+        age: if age.is_zero() { Duration::from_hours(24) } else { age },
+        keep: (most != 0).then(|| usize::try_from(most).unwrap_or_default()),
+    })
 }
 
 fn dns_of(layer: &Layer) -> Result<DnsOptions, ConfigError> {

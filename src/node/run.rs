@@ -25,7 +25,7 @@ use crate::lifecycle::{Shutdown, Tasks};
 use crate::limits::{EVENTS_WAITING_MAX, METRIC_STREAMS_MAX, RELOADS_WAITING_MAX};
 use crate::model::Event;
 use crate::replica::{self, Replica};
-use crate::telemetry::{LogHandle, LogMonitor, LogOptions, Metrics, init_logs};
+use crate::telemetry::{LogHandle, LogMonitor, LogOptions, LogRotation, Metrics, init_logs};
 
 /// How long doors may take to finish what they are doing.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -76,6 +76,12 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
         level: config.log_level.clone(),
         json: config.log_json,
         file: config.log_file.clone(),
+        rotation: config.log_rotation.map(|asked| LogRotation {
+            bytes: asked.bytes,
+            age: asked.age,
+            keep: asked.keep,
+            wall: crate::time::wall_millis,
+        }),
     };
     let ran = init_logs(&logs)
         .map_err(|error| NodeError::Config(error.to_string()))

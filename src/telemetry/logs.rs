@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use super::monitor::LogMonitor;
+use super::rotate::{LogRotation, Rotating};
 
 /// Longest level text, in bytes.
 const LEVEL_BYTES_MAX: usize = 256;
 
 /// How logs are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LogOptions {
     /// `trace`, `debug`, `info`, `warn`, `error`, in any case, Consul's `err` too; or directives
     /// by target such as `info,raft=debug`.
@@ -26,6 +28,8 @@ pub struct LogOptions {
     pub json: bool,
     /// A file to append to; `None` means the error stream.
     pub file: Option<PathBuf>,
+    /// When that file is begun anew; `None` is never.
+    pub rotation: Option<LogRotation>,
 }
 
 /// Why there are no logs.
@@ -68,15 +72,18 @@ impl LogHandle {
 /// [`LogError`] for a level or a file that makes no sense, or a second start.
 pub fn init_logs(options: &LogOptions) -> Result<(LogHandle, LogMonitor), LogError> {
     let (level, handle) = reload::Layer::new(filter(&options.level)?);
-    let file = options.file.as_ref().map(open).transpose()?.map(Arc::new);
+    let writer = match (&options.file, options.rotation) {
+        (None, _) => BoxMakeWriter::new(std::io::stderr),
+        (Some(path), None) => BoxMakeWriter::new(Arc::new(open(path)?)),
+        (Some(path), Some(rotation)) => {
+            let files = Rotating::open(path.clone(), rotation)?;
+            BoxMakeWriter::new(move || files.clone())
+        }
+    };
     let lines = fmt::layer().with_ansi(false);
     // The level is the file's alone: who listens has one of its own.
-    let lines = match (file, options.json) {
-        (Some(file), true) => lines.json().with_writer(file).boxed(),
-        (Some(file), false) => lines.with_writer(file).boxed(),
-        (None, true) => lines.json().with_writer(std::io::stderr).boxed(),
-        (None, false) => lines.with_writer(std::io::stderr).boxed(),
-    };
+    let lines = lines.with_writer(writer);
+    let lines = if options.json { lines.json().boxed() } else { lines.boxed() };
     let monitor = LogMonitor::default();
     let registry = tracing_subscriber::registry().with(lines.with_filter(level));
     registry.with(monitor.layer()).try_init().ok().ok_or(LogError::Started)?;

@@ -7,8 +7,10 @@ mod logs;
 mod metrics;
 mod monitor;
 mod process;
+mod rotate;
 
 pub use host::{Cpu, Disk, Host, Memory, host};
 pub use logs::{LogError, LogHandle, LogOptions, init_logs};
 pub use metrics::{Amount, Gauge, HttpConnection, MetricText, Metrics, Sample, metric_texts};
 pub use monitor::{LineForm, LogLines, LogMonitor, MonitorLimits, TooManyListeners, log_level};
+pub use rotate::LogRotation;
