@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::harness::{Agent, Cluster, alone, setting, skip, until};
+use crate::harness::{Agent, Cluster, alone, program, setting, skip, until};
 
 /// How long one command may take.
 const COMMAND_LIMIT: Duration = Duration::from_mins(1);
@@ -107,6 +107,7 @@ async fn the_real_command_line() {
         watches(&cli, folder.path()).await;
     }
     locks(&program, &cluster, folder.path()).await;
+    semaphores(&program, &cluster, folder.path()).await;
 }
 
 async fn keys(cli: &Cli<'_>) {
@@ -296,4 +297,36 @@ async fn locks(program: &Path, cluster: &Cluster, folder: &Path) {
     assert_eq!(counted.trim(), clis.len().to_string());
     let left = cluster.servers[0].http().get("/v1/kv/locks/one/.lock").await;
     assert_eq!(left.status, 404, "the lock's key is cleaned up");
+}
+
+/// The real program and ours at every server, all after one of two slots: each leaves a file where
+/// it is at work, and notes how many it finds. The first waits for the second, so two are seen.
+async fn semaphores(real: &Path, cluster: &Cluster, folder: &Path) {
+    let path = |name: &str| folder.join(name);
+    let [held, over, both, ran] = ["slots", "over", "both", "ran"].map(path);
+    std::fs::create_dir(&held).expect("a folder");
+    let script = format!(
+        "mine=$(mktemp -p {held}); n=$(ls {held} | wc -l); \
+         [ $n -le 2 ] || touch {over}; [ $n -lt 2 ] || touch {both}; \
+         i=0; until [ -e {both} ] || [ $i = 300 ]; do i=$((i+1)); sleep 0.1; done; \
+         sleep 0.3; rm $mine; echo done >> {ran}",
+        held = held.display(),
+        over = over.display(),
+        both = both.display(),
+        ran = ran.display()
+    );
+    let words = ["lock", "-child-exit-code", "-n=2", "locks/two", &script];
+    let clis: Vec<Cli<'_>> = cluster
+        .servers
+        .iter()
+        .flat_map(|server| [(server, real.to_owned()), (server, program())])
+        .map(|(server, program)| Cli { program, server })
+        .collect();
+    join_all(clis.iter().map(|cli| cli.ok(&words))).await;
+    assert!(!over.exists(), "more than two held a slot at once");
+    assert!(both.exists(), "two never held a slot at once");
+    let ran = std::fs::read_to_string(&ran).expect("who ran");
+    assert_eq!(ran.lines().count(), clis.len());
+    let left = cluster.servers[0].http().get("/v1/kv/locks/two/?recurse").await;
+    assert_eq!(left.status, 404, "the semaphore's keys are cleaned up: {}", left.text());
 }

@@ -5,32 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ArgAction;
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
 
 use super::api::Api;
+use super::claim::{Claim, SESSION_TTL, under};
 use super::screen::{DONE, Screen};
+use super::semaphore::Semaphore;
 use super::shell::{command, interrupted, stop, trouble, unstarted};
 use super::target::Servers;
 use crate::config::parse_duration;
-
-/// Marks keys that are locks, so that no other use of a key is overwritten; the same as Consul's.
-const LOCK_FLAGS: u64 = 0x2ddc_cbc0_58a5_0c18;
-
-/// The session ends this long after the last renewal.
-const SESSION_TTL: Duration = Duration::from_secs(15);
-
-/// Pause between renewals.
-const RENEW_EVERY: Duration = Duration::from_millis(7500);
-
-/// Longest wait of one blocking read.
-const WAIT: Duration = Duration::from_secs(15);
-
-/// Pause while a lock is closed after its last holder was lost.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Exit code for a child that failed, where that is asked for.
 const CHILD_FAILED: u8 = 2;
@@ -47,7 +32,7 @@ pub(super) struct Lock {
     /// How often a failed look at the lock is tried again, once a second.
     #[arg(long = "monitor-retry", value_name = "int", default_value_t = 3)]
     monitor_retry: u32,
-    /// Holders at a time: only 1 is supported yet.
+    /// Holders at a time; above 1 it is a semaphore.
     #[arg(long = "n", value_name = "int", default_value_t = 1, allow_negative_numbers = true)]
     holders: i64,
     /// Name of the session.
@@ -79,23 +64,10 @@ struct Created {
     id: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Pair {
-    #[serde(default)]
-    flags: u64,
-    #[serde(default)]
-    session: String,
-    #[serde(default)]
-    modify_index: u64,
-}
-
-/// A lock's key and the session that wants it.
-struct Claim {
-    api: Api,
-    key: String,
-    session: String,
-    monitor_retry: u32,
+/// What is held while the child runs.
+enum Hold {
+    Lock(Claim),
+    Semaphore(Semaphore),
 }
 
 /// How the child's time ended.
@@ -107,23 +79,35 @@ enum End {
 
 impl Lock {
     pub(super) async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
+        if self.holders <= 0 {
+            return screen.fail("Lock holder limit must be positive");
+        }
         let Some((prefix, words)) = self.args.split_first().filter(|(_, rest)| !rest.is_empty())
         else {
             return screen.fail("Key prefix and child command must be specified");
         };
-        if self.holders <= 0 {
-            return screen.fail("Lock holder limit must be positive");
-        }
-        if self.holders > 1 {
-            return screen.fail("semaphores (-n above 1) are not supported yet");
-        }
-        let key = format!("{}/.lock", prefix.trim_matches('/'));
+        let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
+        let key = under(prefix, ".lock");
         let api = self.at.open()?;
-        self.tell(screen, format_args!("Setting up lock at path: {key}"))?;
+        if self.holders == 1 {
+            self.tell(screen, format_args!("Setting up lock at path: {key}"))?;
+        } else {
+            let limit = self.holders;
+            let line = format_args!("Setting up semaphore (limit {limit}) at prefix: {prefix}");
+            self.tell(screen, line)?;
+            if prefix.trim_matches('/').is_empty() {
+                return screen.fail("Lock setup failed: missing prefix");
+            }
+        }
         let session = self.create_session(&api, prefix, words).await;
         let session = session.context("Lock setup failed: failed to create session")?;
         let claim = Claim { api, key, session, monitor_retry: self.monitor_retry };
-        let done = self.run_claimed(&claim, words, screen).await;
+        let hold = match self.holders {
+            1 => Hold::Lock(claim),
+            limit => Hold::Semaphore(Semaphore::new(claim, prefix, limit)),
+        };
+        let done = self.run_claimed(&hold, words, screen).await;
+        let claim = hold.claim();
         // The session would end by itself; ending it now frees the lock at once.
         let path = format!("session/destroy/{}", claim.session);
         if let Err(error) = claim.api.put(&path, &[], Vec::new()).await {
@@ -134,15 +118,15 @@ impl Lock {
 
     async fn run_claimed(
         &self,
-        claim: &Claim,
+        hold: &Hold,
         words: &[String],
         screen: &mut Screen<'_>,
     ) -> Result<u8> {
         self.tell(screen, "Attempting lock acquisition")?;
         let patience = self.timeout.max(self.r#try);
         let acquired = tokio::select! {
-            acquired = claim.acquire(patience) => acquired.context("Lock acquisition failed")?,
-            lost = claim.keep_session() => bail!("Lock acquisition failed: {lost}"),
+            acquired = hold.acquire(patience) => acquired.context("Lock acquisition failed")?,
+            lost = hold.claim().keep_session() => bail!("Lock acquisition failed: {lost}"),
             stopped = interrupted() => stopped.map(|()| false)?,
         };
         if !acquired {
@@ -151,15 +135,15 @@ impl Lock {
         self.tell(screen, "Starting handler")?;
         screen.flush()?;
         let failed = match self.start(words) {
-            Ok(child) => self.attend(claim, child, screen).await?,
+            Ok(child) => self.attend(hold, child, screen).await?,
             Err(error) => {
                 screen.warn(format_args!("Error starting handler: {error}"))?;
                 true
             }
         };
         self.tell(screen, "Child terminated, releasing lock")?;
-        claim.release().await.context("Lock release failed")?;
-        match claim.clean_up().await {
+        hold.release().await.context("Lock release failed")?;
+        match hold.clean_up().await {
             Ok(true) => self.tell(screen, "Cleanup succeeded")?,
             Ok(false) => self.tell(screen, "Cleanup aborted, lock in use")?,
             Err(error) => return screen.fail(format_args!("Lock cleanup failed: {error:#}")),
@@ -168,16 +152,11 @@ impl Lock {
     }
 
     /// Waits for the child, and stops it when the lock is lost: true if it failed.
-    async fn attend(
-        &self,
-        claim: &Claim,
-        mut child: Child,
-        screen: &mut Screen<'_>,
-    ) -> Result<bool> {
+    async fn attend(&self, hold: &Hold, mut child: Child, screen: &mut Screen<'_>) -> Result<bool> {
         let end = tokio::select! {
             status = child.wait() => End::Child(status?),
-            lost = claim.watch_key() => End::Lost(lost),
-            lost = claim.keep_session() => End::Lost(lost),
+            lost = hold.watch() => End::Lost(lost),
+            lost = hold.claim().keep_session() => End::Lost(lost),
             stopped = interrupted() => stopped.map(|()| End::Interrupted)?,
         };
         let status = match end {
@@ -212,7 +191,11 @@ impl Lock {
             "" => format!("Consul lock for '{}' at '{prefix}'", words.join(" ")),
             name => name.to_owned(),
         };
-        let body = json!({"Name": name, "TTL": format!("{}s", SESSION_TTL.as_secs())});
+        let mut body = json!({"Name": name, "TTL": format!("{}s", SESSION_TTL.as_secs())});
+        if self.holders > 1 {
+            // A holder's own key goes with its session, which is how others learn of it.
+            body["Behavior"] = "delete".into();
+        }
         let answer = api.put("session/create", &[], serde_json::to_vec(&body)?).await?;
         Ok(answer.json::<Created>()?.id)
     }
@@ -222,115 +205,42 @@ impl Lock {
     }
 }
 
-impl Claim {
-    /// Takes the lock; false if `patience`, above zero, ran out.
+impl Hold {
+    fn claim(&self) -> &Claim {
+        match self {
+            Self::Lock(claim) => claim,
+            Self::Semaphore(semaphore) => semaphore.claim(),
+        }
+    }
+
+    /// Takes it; false if `patience`, above zero, ran out.
     async fn acquire(&self, patience: Duration) -> Result<bool> {
-        let deadline = (!patience.is_zero()).then(|| Instant::now() + patience);
-        let left = || deadline.map_or(WAIT, |deadline| deadline - Instant::now());
-        let mut index = 0;
-        loop {
-            let wait = WAIT.min(left());
-            let (pair, at) = self.look(index, wait).await?;
-            if pair.as_ref().is_some_and(|pair| pair.flags != LOCK_FLAGS) {
-                bail!("Existing key does not match lock use");
-            }
-            let free =
-                pair.is_none_or(|pair| pair.session.is_empty() || pair.session == self.session);
-            if free && self.write("acquire").await? {
-                return Ok(true);
-            }
-            if left().is_zero() {
-                return Ok(false);
-            }
-            // Free and still refused: it is closed for a while after its holder was lost.
-            if free {
-                sleep(RETRY.min(left())).await;
-            }
-            index = if free || at < index { 0 } else { at };
+        match self {
+            Self::Lock(claim) => claim.acquire(patience).await,
+            Self::Semaphore(semaphore) => semaphore.acquire(patience).await,
         }
     }
 
     async fn release(&self) -> Result<()> {
-        self.write("release").await.map(drop)
+        match self {
+            Self::Lock(claim) => claim.release().await,
+            Self::Semaphore(semaphore) => semaphore.release().await,
+        }
     }
 
-    /// Deletes the key if nobody holds it; false if somebody does.
+    /// Deletes what is left if nobody holds it; false if somebody does.
     async fn clean_up(&self) -> Result<bool> {
-        let (pair, _) = self.look(0, WAIT).await?;
-        let Some(pair) = pair else { return Ok(true) };
-        if pair.flags != LOCK_FLAGS {
-            bail!("Existing key does not match lock use");
-        }
-        if !pair.session.is_empty() {
-            return Ok(false);
-        }
-        let index = pair.modify_index.to_string();
-        let deleted = self.api.delete(&format!("kv/{}", self.key), &[("cas", &index)]).await?;
-        Ok(deleted.is_true())
-    }
-
-    async fn write(&self, verb: &str) -> Result<bool> {
-        let flags = LOCK_FLAGS.to_string();
-        let query = [("flags", flags.as_str()), (verb, self.session.as_str())];
-        Ok(self.api.put(&format!("kv/{}", self.key), &query, Vec::new()).await?.is_true())
-    }
-
-    /// The lock's key once its index is not `after`, and the index.
-    async fn look(&self, after: u64, wait: Duration) -> Result<(Option<Pair>, u64)> {
-        let (after, wait) = (after.to_string(), format!("{}ms", wait.as_millis()));
-        let mut query = vec![("consistent", "")];
-        if after != "0" {
-            query.extend([("index", after.as_str()), ("wait", wait.as_str())]);
-        }
-        let path = format!("kv/{}", self.key);
-        let answer = self.api.send(Method::GET, &path, &query, Vec::new()).await?;
-        let index = answer.index.unwrap_or_default();
-        if answer.status == 404 {
-            return Ok((None, index));
-        }
-        Ok((answer.expect_ok()?.json::<Vec<Pair>>()?.pop(), index))
-    }
-
-    /// Returns when the key is no longer ours, with the reason.
-    async fn watch_key(&self) -> String {
-        let (mut index, mut failures) = (0, 0);
-        loop {
-            match self.look(index, WAIT).await {
-                Ok((Some(pair), at)) if pair.session == self.session => {
-                    failures = 0;
-                    index = if at < index { 0 } else { at };
-                }
-                Ok(_) => return "the key has another holder, or none".to_owned(),
-                Err(_) if failures < self.monitor_retry => {
-                    failures += 1;
-                    sleep(RETRY).await;
-                }
-                Err(error) => return format!("{error:#}"),
-            }
+        match self {
+            Self::Lock(claim) => claim.clean_up().await,
+            Self::Semaphore(semaphore) => semaphore.clean_up().await,
         }
     }
 
-    /// Renews the session until it is gone or could have ended, and says why.
-    async fn keep_session(&self) -> String {
-        let mut renewed = Instant::now();
-        let mut pause = RENEW_EVERY;
-        loop {
-            sleep(pause).await;
-            let asked = Instant::now();
-            let path = format!("session/renew/{}", self.session);
-            let left = SESSION_TTL.saturating_sub(renewed.elapsed());
-            let answer = self.api.send(Method::PUT, &path, &[], Vec::new());
-            match tokio::time::timeout(left, answer).await {
-                Ok(Ok(answer)) if answer.status == 200 => {
-                    renewed = asked;
-                    pause = RENEW_EVERY;
-                }
-                Ok(Ok(answer)) if answer.status == 404 => return "the session is gone".to_owned(),
-                _ if renewed.elapsed() >= SESSION_TTL => {
-                    return "the session could not be renewed".to_owned();
-                }
-                _ => pause = RETRY,
-            }
+    /// Returns when it is no longer ours, with the reason.
+    async fn watch(&self) -> String {
+        match self {
+            Self::Lock(claim) => claim.watch_key().await,
+            Self::Semaphore(semaphore) => semaphore.watch().await,
         }
     }
 }
@@ -344,11 +254,12 @@ mod tests {
 
     #[test]
     fn nonsense_asks_nobody() {
-        let table: [(&[&str], &str); 4] = [
+        let table: [(&[&str], &str); 5] = [
             (&["lock"], "Key prefix and child command must be specified\n"),
             (&["lock", "p"], "Key prefix and child command must be specified\n"),
             (&["lock", "-n=0", "p", "true"], "Lock holder limit must be positive\n"),
-            (&["lock", "-n=2", "p", "true"], "semaphores (-n above 1) are not supported yet\n"),
+            (&["lock", "-n=0"], "Lock holder limit must be positive\n"),
+            (&["lock", "-n=2", "/", "true"], "Lock setup failed: missing prefix\n"),
         ];
         for (line, told) in table {
             let (code, _, err, asked) = play(line, &[]);
