@@ -15,6 +15,10 @@ pub const TXN_OPS_MAX: usize = 128;
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest silence in the middle of a body, after which the request ends with 408.
 pub const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a refused body that are read and thrown away, so that its caller sees the refusal.
+pub const REFUSED_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long that may take.
+pub const REFUSED_BODY_TIME_MAX: Duration = Duration::from_secs(1);
 /// Longest archive of a snapshot that is restored, in bytes. It is held in memory meanwhile.
 pub const ARCHIVE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest state inside such an archive, in bytes, likewise.

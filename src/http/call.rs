@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{AGE, CONTENT_LENGTH, HeaderName};
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::header::{AGE, CONTENT_LENGTH, EXPECT, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
@@ -151,10 +151,13 @@ impl Call {
     pub(super) async fn body(&mut self, max: usize, setting: &str) -> Result<Bytes, Failure> {
         let said = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let said = said.and_then(|text| text.parse::<u64>().ok());
+        let mut chunks = std::mem::take(self.body.get_mut()).into_data_stream();
         if let Some(bytes) = said.filter(|bytes| *bytes > max as u64) {
+            if !self.headers.contains_key(EXPECT) {
+                read_off(&mut chunks).await;
+            }
             return Err(Failure::too_large(bytes, max, setting));
         }
-        let mut chunks = std::mem::take(self.body.get_mut()).into_data_stream();
         let mut whole: Vec<u8> = Vec::new();
         let mut first = Bytes::new();
         loop {
@@ -163,6 +166,7 @@ impl Call {
             let chunk = chunk.map_err(|error| Failure::bad(format!("unreadable body: {error}")))?;
             let read = first.len() + whole.len() + chunk.len();
             if read > max {
+                read_off(&mut chunks).await;
                 return Err(Failure::too_large(read as u64, max, setting));
             }
             if first.is_empty() && whole.is_empty() {
@@ -202,6 +206,22 @@ impl Call {
         let output = Output { kind: Kind::Json, body, shared: Some(encoded), ..Output::empty() };
         output.about(read)
     }
+}
+
+/// Reads what is left of a refused body, within bounds, and throws it away: closed with bytes
+/// unread, the system would take the answer back before a caller who still sends has seen it.
+async fn read_off(chunks: &mut BodyDataStream) {
+    let mut left = limits::REFUSED_BODY_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // A caller slower than that may miss its refusal, which harms nobody else.
+    drop(tokio::time::timeout(limits::REFUSED_BODY_TIME_MAX, reading).await);
 }
 
 /// Whether `discovery_max_stale` of the configuration holds for a route.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Agent, Shape, beside_others, free_address, is_consul, within};
+use crate::harness::{Agent, Shape, beside_others, free_address, is_consul, rest, within};
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -90,4 +90,21 @@ async fn a_head_that_is_too_long_is_refused() {
     let answer = String::from_utf8_lossy(&answer);
     let refused = answer.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n");
     assert!(refused || answer.is_empty(), "{answer}");
+}
+
+/// Who still sends when it is refused reads why, and not that the connection is gone.
+#[tokio::test]
+async fn a_refused_body_is_read_off() {
+    let _turn = beside_others().await;
+    let agent = Agent::dev().await;
+    let mut stream = TcpStream::connect((agent.address(), 8500)).await.expect("it listens");
+    let head = b"PUT /v1/kv/large HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n";
+    stream.write_all(head).await.expect("it takes a head");
+    for _ in 0..60 {
+        stream.write_all(&[b'x'; 10_000]).await.expect("it takes the body");
+        rest().await;
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("it answers");
+    assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
 }
