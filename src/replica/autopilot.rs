@@ -54,12 +54,21 @@ async fn alive(inner: &Inner, member: &Member) -> bool {
     registered && (member.server_port == 0 || join(inner, member).await)
 }
 
+/// Whether a registration by the leader leaves the node's own record as it is. One that enters
+/// itself meanwhile says more of itself than the leader knows, so an absent one is left to it too:
+/// such a registration makes the record only where there is none when it is applied.
+fn leaves_node(known: Option<&Node>, member: &Member) -> bool {
+    known.is_none_or(|known| is_of(known, member))
+}
+
+fn is_of(node: &Node, member: &Member) -> bool {
+    node.id == member.id && node.address == member.address
+}
+
 /// What the catalog lacks of a living member; nothing when it has all.
 fn registration(inner: &Inner, member: &Member) -> Option<Registration> {
     let known = node_services(inner, &member.name);
-    let node_known = known
-        .as_ref()
-        .is_some_and(|known| known.node.id == member.id && known.node.address == member.address);
+    let node_known = known.as_ref().is_some_and(|known| is_of(&known.node, member));
     let service_known = member.server_port == 0
         || known
             .iter()
@@ -99,8 +108,7 @@ fn registration(inner: &Inner, member: &Member) -> Option<Registration> {
         meta: BTreeMap::new(),
         ..Node::default()
     };
-    // A node that enters itself meanwhile says more than is known here: that is left alone.
-    let skip_node_update = node_known || known.is_none();
+    let skip_node_update = leaves_node(known.as_ref().map(|known| &*known.node), member);
     Some(Registration { node, skip_node_update, service, checks: vec![check] })
 }
 
@@ -280,4 +288,39 @@ fn first_voters(inner: &Inner, members: &[Member]) -> Option<BTreeMap<NodeId, Pe
         ready.keys().copied().take(usize::try_from(expect).ok()?).collect();
     ready.retain(|node, _| chosen.contains(node));
     (enough && first == Some(inner.node)).then_some(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_enters_itself_is_not_overwritten() {
+        let member = Member {
+            id: "aa".into(),
+            name: "n1".into(),
+            address: "10.0.0.1".into(),
+            port: 8301,
+            server_port: 8300,
+            datacenter: "dc1".into(),
+            expect: 1,
+            bootstrapped: false,
+            tags: BTreeMap::new(),
+            status: MemberStatus::Alive,
+            generation: 1,
+        };
+        let node = |id: &str, address: &str| Node {
+            id: id.into(),
+            address: address.into(),
+            ..Node::default()
+        };
+        for (known, leaves) in [
+            (None, true),
+            (Some(node("aa", "10.0.0.1")), true),
+            (Some(node("aa", "10.0.0.9")), false),
+            (Some(node("bb", "10.0.0.1")), false),
+        ] {
+            assert_eq!(leaves_node(known.as_ref(), &member), leaves, "{known:?}");
+        }
+    }
 }
