@@ -177,7 +177,7 @@ impl Semaphore {
         let path = format!("kv/{}", under(&self.prefix, session));
         let query = [("flags", flags.as_str()), ("acquire", session)];
         if !self.claim.api.put(&path, &query, Vec::new()).await?.is_true() {
-            bail!("<nil>");
+            bail!("<nil>"); // Consul's word for it: it formats an error that is none
         }
         Ok(())
     }
