@@ -105,6 +105,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("hcl", &["config"]),
     ("prometheus", &["telemetry"]),
+    ("rand", &["gossip"]),
     ("tracing_subscriber", &["telemetry"]),
     ("bincode", &["codec", "raft-crate"]),
     ("crc32c", &["codec", "rpc", "raft-crate"]),

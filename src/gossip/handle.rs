@@ -11,7 +11,7 @@ use super::events::Events;
 use super::members::Members;
 use super::run;
 use crate::lifecycle::Tasks;
-use crate::model::{Event, Member, MemberStatus};
+use crate::model::{Event, Member, MemberList, MemberStatus};
 use crate::time;
 
 /// What a member needs to know.
@@ -46,7 +46,7 @@ pub(super) struct Inner {
     pub(super) events: Mutex<Events>,
     /// Told when there is an event to spread at once.
     pub(super) fired: Notify,
-    pub(super) told: watch::Sender<Arc<[Member]>>,
+    pub(super) told: watch::Sender<MemberList>,
     /// Becomes true when nobody was found in as many attempts as there may be.
     pub(super) gave_up: watch::Sender<bool>,
 }
@@ -57,7 +57,7 @@ impl Gossip {
     pub fn start(
         options: Options,
         listener: TcpListener,
-        told: watch::Sender<Arc<[Member]>>,
+        told: watch::Sender<MemberList>,
         tasks: &Tasks,
     ) -> Self {
         let members = Mutex::new(Members::new(options.me.clone()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::model::{Member, MemberStatus};
+use crate::model::{Member, MemberList, MemberStatus};
 
 /// Unanswered calls in a row after which a member has failed.
 const MISSES_MAX: u32 = 3;
@@ -41,8 +41,9 @@ impl Members {
     }
 
     /// Everyone, by name.
-    pub(super) fn all(&self) -> Arc<[Member]> {
-        let mut all: Vec<Member> = self.known.values().map(|known| known.member.clone()).collect();
+    pub(super) fn all(&self) -> MemberList {
+        let all = self.known.values().map(|known| Arc::new(known.member.clone()));
+        let mut all: Vec<Arc<Member>> = all.collect();
         all.sort_by(|one, two| one.name.cmp(&two.name).then_with(|| one.id.cmp(&two.id)));
         all.into()
     }
@@ -119,7 +120,7 @@ impl Members {
 
     /// Everyone who is to be shown: all but those that left and were told to be forgotten.
     pub(super) fn shown(&self) -> Vec<Member> {
-        let mut all = self.all().to_vec();
+        let mut all: Vec<Member> = self.all().iter().map(|member| Member::clone(member)).collect();
         all.retain(|member| !is_pruned(member));
         all
     }
@@ -171,6 +172,8 @@ mod tests {
             tags: BTreeMap::new(),
             status,
             generation,
+            raft: 0,
+            raft: 0,
         }
     }
 

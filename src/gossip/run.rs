@@ -211,7 +211,8 @@ impl Inner {
         };
         let mut members = self.members.lock();
         members.change_me(|me| me.bootstrapped = bootstrapped);
-        let (from, members) = (members.me().clone(), members.all().to_vec());
+        let (from, members) =
+            (members.me().clone(), members.all().iter().map(|m| Member::clone(m)).collect());
         Message { from, members, events, event_clock }
     }
 
@@ -253,6 +254,7 @@ mod tests {
             tags: BTreeMap::new(),
             status: MemberStatus::Alive,
             generation: 1,
+            raft: 0,
         }
     }
 

@@ -302,6 +302,7 @@ mod tests {
             tags: [("build".to_owned(), "1.2:x".to_owned())].into(),
             status: MemberStatus::Alive,
             generation: 0,
+            raft: 0,
         };
         let judge = |server: &ServerHealth, member: &Member| {
             let all = [member.clone()];

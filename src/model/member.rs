@@ -1,6 +1,7 @@
 //! A member of the pool, as failure detection sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,13 @@ pub struct Member {
     pub status: MemberStatus,
     /// Grows at each start of the member: the newer word about it wins.
     pub generation: u64,
+    /// Its number in Raft, which its disk keeps: a wiped disk comes back with another one. 0 for
+    /// an agent that is no server.
+    pub raft: u64,
 }
+
+/// All members that a member knows, by name; shared with whoever watches them.
+pub type MemberList = Arc<[Arc<Member>]>;
 
 /// `host:port`, with brackets around an IPv6 address.
 pub fn host_port(host: &str, port: u16) -> String {

@@ -36,7 +36,7 @@ pub use coordinate::{Coordinate, DIMENSIONS, NodeCoordinate, Real};
 pub use event::Event;
 pub use ids::{ClusterTime, Index, SessionId};
 pub use kv::KvEntry;
-pub use member::{Member, MemberStatus, Server, host_port};
+pub use member::{Member, MemberList, MemberStatus, Server, host_port};
 pub use nearness::{Arrangement, Near, arrange, shuffle, sort_near};
 pub use prepared::{
     Execution, Failover, PreparedId, PreparedQuery, PreparedService, PreparedTemplate,

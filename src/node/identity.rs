@@ -71,6 +71,7 @@ pub(super) fn member(config: &Config, id: Uuid, address: &str) -> Member {
         tags: tags(config, id, port, expect),
         status: MemberStatus::Alive,
         generation: time::wall_millis(),
+        raft: if config.server { id.as_u64_pair().0 } else { 0 },
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn node_id(id: &str) -> Option<NodeId> {
 }
 
 /// Brings catalog and membership in line with `members`; says whether all of it is done.
-pub(super) async fn reconcile(inner: &Inner, members: &[Member]) -> bool {
+pub(super) async fn reconcile(inner: &Inner, members: &[Arc<Member>]) -> bool {
     let mut done = true;
     for member in members.iter().filter(|m| m.datacenter == inner.options.datacenter) {
         done &= match member.status {
@@ -265,9 +265,9 @@ pub(super) async fn bootstrap(inner: Arc<Inner>, mut members: Members, mut shutd
     }
 }
 
-fn first_voters(inner: &Inner, members: &[Member]) -> Option<BTreeMap<NodeId, Peer>> {
+fn first_voters(inner: &Inner, members: &[Arc<Member>]) -> Option<BTreeMap<NodeId, Peer>> {
     let expect = inner.options.expect;
-    let servers: Vec<&Member> = members
+    let servers: Vec<&Arc<Member>> = members
         .iter()
         .filter(|m| m.server_port != 0 && m.datacenter == inner.options.datacenter)
         .collect();
@@ -308,6 +308,7 @@ mod tests {
             tags: BTreeMap::new(),
             status: MemberStatus::Alive,
             generation: 1,
+            raft: 0,
         };
         let node = |id: &str, address: &str| Node {
             id: id.into(),

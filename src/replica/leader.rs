@@ -11,7 +11,7 @@ use super::autopilot;
 use super::handle::Inner;
 use super::inbound::Response;
 use crate::lifecycle::Shutdown;
-use crate::model::{Command, Member};
+use crate::model::{Command, MemberList};
 use crate::{codec, limits, time};
 
 /// Between two rounds of the leader's duties.
@@ -22,7 +22,7 @@ const EXPIRIES_A_ROUND: usize = 1024;
 const RECONCILE: Duration = Duration::from_secs(10);
 
 /// The members of the pool, as gossip tells them.
-pub(super) type Members = watch::Receiver<Arc<[Member]>>;
+pub(super) type Members = watch::Receiver<MemberList>;
 
 /// Runs until `shutdown`: waits to lead, does the duties, stops doing them when another leads.
 pub(super) async fn run(inner: Arc<Inner>, mut members: Members, mut shutdown: Shutdown) {

@@ -14,7 +14,7 @@ use super::inbound::Answers;
 use super::leader;
 use super::machine::Machine;
 use crate::lifecycle::Tasks;
-use crate::model::{Autopilot, Member};
+use crate::model::{Autopilot, MemberList};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::watch::Hub;
@@ -84,7 +84,7 @@ pub enum StartError {
 pub async fn start(
     options: Options,
     listener: TcpListener,
-    members: watch::Receiver<Arc<[Member]>>,
+    members: watch::Receiver<MemberList>,
     tasks: &Tasks,
 ) -> Result<Replica, StartError> {
     let node = autopilot::node_id(&options.id).ok_or_else(|| StartError::Id(options.id.clone()))?;

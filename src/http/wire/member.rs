@@ -102,6 +102,7 @@ mod tests {
             tags: BTreeMap::new(),
             status: MemberStatus::Failed,
             generation: 1,
+            raft: 0,
         };
         assert_eq!(
             String::from_utf8(json::bytes(&MemberJson::of(&member, "0.1.0"), false)).unwrap(),
