@@ -26,8 +26,8 @@
 //!
 //! # What is not here
 //!
-//! No encryption of the peer protocol yet: the network between the nodes has to be trusted. No
-//! meaning of any payload. No forwarding of proposals: a caller who is told that this node does
+//! No encryption of the peer protocol: without a [`Wire`], which the application may put around
+//! every connection, the network between the nodes has to be trusted. No meaning of any payload. No forwarding of proposals: a caller who is told that this node does
 //! not lead forwards with [`Raft::call`], because only the caller knows what is safe to do
 //! twice.
 //!
@@ -65,4 +65,5 @@ pub use error::{BarrierError, CallError, Fault, MembershipError, ProposeError};
 pub use handle::{Inbound, Raft};
 pub use machine::{CheckpointJob, Entry, StateMachine};
 pub use options::{NodeId, Options, Peer, Sync};
+pub use peer::{Halves, ReadHalf, Wire, WriteHalf};
 pub use status::Status;

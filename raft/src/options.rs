@@ -1,9 +1,12 @@
 //! What a node is started with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::peer::Wire;
 
 /// A node's number in the cluster; never 0.
 pub type NodeId = u64;
@@ -55,11 +58,14 @@ pub struct Options {
     pub keep_behind: u64,
     /// When the log is synced.
     pub sync: Sync,
+    /// What is around the connections between peers; plain TCP if nothing is.
+    pub wire: Option<Arc<dyn Wire>>,
 }
 
 impl Options {
     /// The figures that the cluster is meant to run with: heartbeat 100 ms, election 0.9 to 1.4 s,
-    /// window 2, segments of 64 MiB, 64 MiB of tail, a snapshot each 100,000 entries.
+    /// window 2, segments of 64 MiB, 64 MiB of tail, a snapshot each 100,000 entries, plain
+    /// connections.
     pub fn new(node: NodeId, cluster: impl Into<String>, dir: impl Into<PathBuf>) -> Options {
         Options {
             node,
@@ -73,6 +79,7 @@ impl Options {
             snapshot_every: 100_000,
             keep_behind: 10_000,
             sync: Sync::Always,
+            wire: None,
         }
     }
 }

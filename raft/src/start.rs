@@ -69,6 +69,7 @@ pub(crate) async fn start(
     let server = Server {
         node,
         cluster: options.cluster.as_str().into(),
+        wire: options.wire.clone(),
         core: core.clone(),
         inbound,
         snapshots: Arc::clone(&snapshots),
@@ -122,6 +123,7 @@ fn identity(options: &Options) -> Identity {
     Identity {
         node: options.node,
         cluster: options.cluster.clone(),
+        wire: options.wire.clone(),
         window: options.window,
         patience: options.election.0,
     }

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::control::{self, Ask};
 use super::duplex::Duplex;
 use super::frame::Kind;
+use super::line::Wire;
 use super::stream::Session;
 use super::wire::{self, Appended, Hello, Lane, PROTOCOL, Transferred, Voted};
 use super::{frame, snapshot};
@@ -44,6 +45,8 @@ type Snapshot = openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotFold
 pub(crate) struct Identity {
     pub(crate) node: NodeId,
     pub(crate) cluster: String,
+    /// What is around the connections.
+    pub(crate) wire: Option<Arc<dyn Wire>>,
     /// Replication requests under way to one peer.
     pub(crate) window: usize,
     /// A connection on which nothing comes back for this long is given up.
@@ -106,9 +109,9 @@ impl Peers {
         };
         let unknown = || io::Error::other(format!("the address of node {to} is not known"));
         let address = address.ok_or_else(unknown)?;
-        let Identity { node, cluster, .. } = self.identity();
+        let Identity { node, cluster, wire, .. } = self.identity();
         let hello = Hello { protocol: PROTOCOL, cluster: cluster.clone(), from: *node, to, lane };
-        Duplex::connect(&address, &hello).await
+        Duplex::connect(wire.as_deref(), &address, &hello).await
     }
 
     /// Sends a request over the control connection and waits for the answer.

@@ -7,10 +7,10 @@ use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::frame::{self, Frame, Kind, Reader, malformed};
+use super::line::{Halves, ReadHalf, Wire, WriteHalf};
 use super::wire::{Hello, PROTOCOL};
 use crate::codec;
 use crate::limits::{CONNECT_WAIT, KEEPALIVE, KEEPALIVE_PROBES};
@@ -20,19 +20,28 @@ const OUT_BYTES: usize = 4 * 1024 * 1024;
 
 /// A connection after its first frames.
 pub(super) struct Duplex {
-    pub(super) reader: Reader<OwnedReadHalf>,
-    pub(super) writer: OwnedWriteHalf,
+    pub(super) reader: Reader<ReadHalf>,
+    pub(super) writer: WriteHalf,
     /// Frames that are not sent yet. It belongs to the connection, so that a dropped session
-    /// cannot leave half a frame behind.
+    /// cannot leave half a frame behind, and a write that was dropped is made again as it was.
     pub(super) out: BytesMut,
     pub(super) next_seq: u64,
 }
 
 impl Duplex {
     /// Connects and says hello; an error carries the peer's reason if it refuses.
-    pub(super) async fn connect(address: &str, hello: &Hello) -> io::Result<Duplex> {
+    pub(super) async fn connect(
+        wire: Option<&dyn Wire>,
+        address: &str,
+        hello: &Hello,
+    ) -> io::Result<Duplex> {
         let work = async {
-            let mut duplex = Duplex::new(TcpStream::connect(address).await?)?;
+            let stream = TcpStream::connect(address).await?;
+            probe(&stream)?;
+            let mut duplex = Duplex::new(match wire {
+                Some(wire) => wire.connect(stream).await?,
+                None => Halves::plain(stream),
+            });
             frame::put(&mut duplex.out, Kind::Hello, 0, &codec::encode(hello));
             duplex.flush().await?;
             let answer = duplex.reader.next().await?;
@@ -46,11 +55,16 @@ impl Duplex {
 
     /// Takes a connection in: reads the hello and lets `check` decide.
     pub(super) async fn accept(
+        wire: Option<&dyn Wire>,
         stream: TcpStream,
         check: impl FnOnce(&Hello) -> Result<(), String>,
     ) -> io::Result<(Duplex, Hello)> {
         let work = async {
-            let mut duplex = Duplex::new(stream)?;
+            probe(&stream)?;
+            let mut duplex = Duplex::new(match wire {
+                Some(wire) => wire.accept(stream).await?,
+                None => Halves::plain(stream),
+            });
             let first = duplex.reader.next().await?;
             if first.kind != Kind::Hello {
                 return Err(malformed("the first frame is no hello".to_owned()));
@@ -73,14 +87,8 @@ impl Duplex {
         timeout(CONNECT_WAIT, work).await.map_err(|_elapsed| timed_out())?
     }
 
-    fn new(stream: TcpStream) -> io::Result<Duplex> {
-        stream.set_nodelay(true)?;
-        // A peer that lost its power never says so: without this, the side that only answers
-        // would hold the connection, one of `CONNECTIONS_MAX`, for ever.
-        let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        SockRef::from(&stream).set_tcp_keepalive(&probes.with_retries(KEEPALIVE_PROBES))?;
-        let (reader, writer) = stream.into_split();
-        Ok(Duplex { reader: Reader::new(reader), writer, out: BytesMut::new(), next_seq: 1 })
+    fn new(Halves { reader, writer }: Halves) -> Duplex {
+        Duplex { reader: Reader::new(reader), writer, out: BytesMut::new(), next_seq: 1 }
     }
 
     /// Sends everything that waits.
@@ -104,8 +112,18 @@ impl Duplex {
     }
 }
 
-/// Sends some of what waits. May be dropped midway: then nothing was sent by it.
-pub(super) async fn send(writer: &mut OwnedWriteHalf, out: &mut BytesMut) -> io::Result<()> {
+/// Has the system ask whether the peer is still there.
+///
+/// A peer that lost its power never says so: without this, the side that only answers would hold
+/// the connection, one of `CONNECTIONS_MAX`, for ever.
+fn probe(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(KEEPALIVE_PROBES))
+}
+
+/// Sends some of what waits. May be dropped midway: then `out` still holds all that was begun.
+pub(super) async fn send(writer: &mut WriteHalf, out: &mut BytesMut) -> io::Result<()> {
     match writer.write_buf(out).await? {
         0 => Err(io::Error::from(io::ErrorKind::WriteZero)),
         _ => Ok(()),
@@ -131,8 +149,8 @@ mod tests {
     async fn a_connection_asks_whether_its_peer_is_still_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let duplex = Duplex::new(stream).unwrap();
-        let socket = SockRef::from(duplex.writer.as_ref());
+        probe(&stream).unwrap();
+        let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
     }

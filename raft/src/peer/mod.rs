@@ -13,10 +13,12 @@ mod client;
 mod control;
 mod duplex;
 mod frame;
+mod line;
 mod server;
 mod snapshot;
 mod stream;
 mod wire;
 
 pub(crate) use client::{Identity, Peers};
+pub use line::{Halves, ReadHalf, Wire, WriteHalf};
 pub(crate) use server::Server;

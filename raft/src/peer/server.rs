@@ -16,6 +16,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
+use super::line::Wire;
 use super::wire::{self, Appended, Hello, Lane, ReadIndex, SnapshotHead, Transferred};
 use crate::codec;
 use crate::handle::Inbound;
@@ -39,6 +40,8 @@ type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 pub(crate) struct Server {
     pub(crate) node: NodeId,
     pub(crate) cluster: Arc<str>,
+    /// What is around the connections.
+    pub(crate) wire: Option<Arc<dyn Wire>>,
     pub(crate) core: Core,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) snapshots: Arc<SnapshotStore>,
@@ -69,7 +72,8 @@ impl Server {
     }
 
     async fn connection(self, stream: TcpStream) -> io::Result<()> {
-        let (duplex, hello) = Duplex::accept(stream, |hello| self.check(hello)).await?;
+        let wire = self.wire.as_deref();
+        let (duplex, hello) = Duplex::accept(wire, stream, |hello| self.check(hello)).await?;
         match hello.lane {
             Lane::Replication => self.replication(duplex).await,
             Lane::Control => self.control(duplex, hello.from).await,
