@@ -5,6 +5,7 @@ pub mod time;
 
 pub mod codec;
 pub mod lifecycle;
+pub mod seal;
 pub mod telemetry;
 
 pub mod model;

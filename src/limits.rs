@@ -195,6 +195,19 @@ pub const EVENTS_A_MESSAGE_MAX: usize = 256;
 /// Events that may wait until the agent looks at them; one more is lost, and that is logged.
 pub const EVENTS_WAITING_MAX: usize = 1024;
 
+/// Keys of one ring: an exchange needs two, and each is tried at no more than a glance.
+pub const SEAL_KEYS_MAX: usize = 16;
+/// Longest file of a ring, in bytes: sixteen keys of 44 signs are far below.
+pub const SEAL_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Longest encrypted record of a connection, in bytes, its tag included. Source: Noise, section 3.
+pub const SEAL_RECORD_BYTES_MAX: usize = 65_535;
+/// How long both sides of a connection may take to agree on its encryption.
+pub const SEAL_HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+/// Peers and causes of which it is remembered that a refusal was logged, about 100 bytes each.
+pub const SEAL_NOTES_MAX: usize = 1_024;
+/// How often a refusal of the same peer for the same cause is logged.
+pub const SEAL_NOTE_EVERY: Duration = Duration::from_hours(1);
+
 const _: () = assert!(2 * DNS_CACHE_ANSWER_BYTES_MAX < DNS_CACHE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(EVENTS_A_MESSAGE_MAX <= EVENTS_SEEN_MAX);

@@ -13,6 +13,7 @@ const DOOR_LINES_MAX: usize = 60;
 const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("codec", &["limits"]),
+    ("seal", &["limits", "time"]),
     ("time", &[]),
     ("lifecycle", &[]),
     ("telemetry", &[]),
@@ -22,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "limits", "codec"]),
     ("watch", &["model", "limits"]),
     ("config", &["model", "limits"]),
-    ("gossip", &["model", "limits", "time", "lifecycle", "telemetry", "codec"]),
+    ("gossip", &["model", "limits", "time", "lifecycle", "telemetry", "codec", "seal"]),
     (
         "replica",
         &["store", "watch", "model", "rpc", "limits", "time", "lifecycle", "telemetry", "codec"],
@@ -75,6 +76,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "lifecycle",
             "telemetry",
             "codec",
+            "seal",
         ],
     ),
     ("cli", &["config", "node", "http", "telemetry", "time"]),
@@ -84,7 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// workspace crate in `raft/`.
 const HOMES: &[(&str, &[&str])] = &[
     ("openraft", &["raft-crate"]),
-    ("raft", &["replica", "node", "codec"]),
+    ("raft", &["replica", "node", "codec", "seal"]),
     ("rocksdb", &["store"]),
     ("axum", &["http"]),
     ("h2", &["agent"]),
@@ -112,14 +114,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("regex", &["agent", "cli", "http", "model"]),
     ("reqwest", &["cli", "agent"]),
     ("anyhow", &["cli", "main"]),
-    ("serde_json", &["http", "config", "cli", "agent", "node", "telemetry"]),
-    ("base64", &["http", "cli"]),
+    ("serde_json", &["http", "config", "cli", "agent", "node", "seal", "telemetry"]),
+    ("base64", &["http", "cli", "seal"]),
     ("percent_encoding", &["http", "cli"]),
     ("flate2", &["http", "cli"]),
     ("tar", &["http", "cli"]),
     ("sha2", &["http", "cli", "agent", "store"]),
     ("getrandom", &["cli", "gossip", "time"]),
+    ("ring", &["seal"]),
     ("rustix", &["agent", "node", "telemetry"]),
+    ("snow", &["seal"]),
     ("socket2", &["node", "raft-crate"]),
 ];
 
