@@ -10,6 +10,7 @@
 mod autopilot;
 mod definitions;
 mod duration;
+mod encrypt;
 mod environment;
 mod flags;
 mod hcl;
@@ -25,6 +26,7 @@ mod watches;
 pub use autopilot::AutopilotOptions;
 pub use definitions::{read_checks, read_services};
 pub use duration::{format as format_duration, parse as parse_duration};
+pub use encrypt::EncryptOptions;
 pub use environment::{Environment, environment, host_name};
 pub use http::HttpOptions;
 pub use layer::ConfigError;

@@ -306,15 +306,18 @@ pub const OPTIONS: &[Setting] = &[
     quiet("disable_anonymous_signature", Switch),
     quiet("disable_remote_exec", Switch),
     quiet("disable_coordinates", Switch),
-    quiet("disable_keyring_file", Switch).flag(&["disable-keyring-file"]),
     quiet("disable_host_node_id", Switch).flag(&["disable-host-node-id"]),
     used("disable_http_unprintable_char_filter", Switch, "false", "take any character in a path"),
     quiet("http_max_header_bytes", COUNT),
     quiet("use_streaming_backend", Switch),
+    // How agents' traffic is protected.
+    used("encrypt", Text, "", "key of the agents' traffic: base64 of 16, 24 or 32 bytes")
+        .flag(&["encrypt"]),
+    used("encrypt_verify_incoming", Switch, "true", "refuse plain text from other agents"),
+    used("encrypt_verify_outgoing", Switch, "true", "send nothing plain to other agents"),
+    used("disable_keyring_file", Switch, "false", "keep the keys in memory alone")
+        .flag(&["disable-keyring-file"]),
     // Protection that we do not give yet.
-    refused("encrypt", Text).flag(&["encrypt"]),
-    quiet("encrypt_verify_incoming", Switch),
-    quiet("encrypt_verify_outgoing", Switch),
     refused("ca_file", Text),
     refused("ca_path", Text),
     refused("cert_file", Text),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::autopilot::{AutopilotOptions, autopilot_of};
 use super::definitions::both;
 use super::duration;
+use super::encrypt::{EncryptOptions, encrypt_of};
 use super::environment::host_name;
 use super::http::{HttpOptions, http_of};
 use super::layer::{ConfigError, Layer};
@@ -130,6 +131,8 @@ pub struct Config {
     pub telemetry: TelemetryOptions,
     /// The HTTP door.
     pub http: HttpOptions,
+    /// How traffic between agents is encrypted.
+    pub encrypt: EncryptOptions,
     /// What a new cluster's autopilot begins with.
     pub autopilot: AutopilotOptions,
     /// What was accepted without having an effect; for the log, one line each.
@@ -362,6 +365,7 @@ pub(super) fn build(
             metrics_prefix: layer.text("telemetry.metrics_prefix").to_owned(),
         },
         http: http_of(&layer)?,
+        encrypt: encrypt_of(&layer),
         autopilot: autopilot_of(&layer),
         warnings,
     })
@@ -816,7 +820,6 @@ mod tests {
     fn asking_for_protection_that_is_not_there_stops_the_start() {
         let table = [
             ("acl { enabled = true }", "acl.enabled"),
-            ("encrypt = \"pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=\"", "encrypt"),
             ("verify_incoming = true", "verify_incoming"),
             ("verify_incoming_rpc = true", "verify_incoming_rpc"),
             ("ca_file = \"/ca.pem\"", "ca_file"),

@@ -6,6 +6,7 @@ mod configured;
 mod files;
 mod gauges;
 mod identity;
+mod keys;
 mod listen;
 mod options;
 mod run;

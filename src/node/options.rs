@@ -16,6 +16,7 @@ use crate::config::{
 };
 use crate::model::{Autopilot, Event, Node, host_port};
 use crate::replica::{self, Replica};
+use crate::seal::{Keyring, Streams};
 use crate::telemetry::Metrics;
 use crate::{agent, dns, gossip, http};
 
@@ -23,6 +24,9 @@ use crate::{agent, dns, gossip, http};
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// A server stands for election after a silence between these two, likewise.
 const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(1400));
+
+/// What the peer protocol's connections are encrypted as.
+const PEERS: &str = "peers";
 
 /// Where a server finds itself: what every room needs of it.
 pub(super) struct Place {
@@ -34,6 +38,8 @@ pub(super) struct Place {
     pub(super) address: String,
     /// Where Raft's tasks run.
     pub(super) raft: Handle,
+    /// The keys that this agent shares with the others.
+    pub(super) keyring: Keyring,
 }
 
 pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> replica::Options {
@@ -55,6 +61,7 @@ pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> repli
         autopilot: autopilot(&config.autopilot),
         runtime: place.raft.clone(),
         sync: raft::Sync::Always,
+        wire: Some(Arc::new(Streams::new(place.keyring.clone(), PEERS))),
         metrics,
     }
 }
@@ -292,6 +299,7 @@ mod tests {
             dir: PathBuf::new(),
             address: "127.0.0.44".to_owned(),
             raft: Handle::current(),
+            keyring: Keyring::off(),
         };
         let shown = serde_json::to_value(node(&config, &place).tagged_addresses).unwrap();
         let expected = serde_json::json!({

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::configured::Configured;
 use super::options::Place;
 use super::signals::{Signals, Word};
-use super::{files, gauges, identity, listen, options};
+use super::{files, gauges, identity, keys, listen, options};
 use crate::agent::{Agent, Watches};
 use crate::client::Client;
 use crate::config::{Config, ConfigError};
@@ -65,6 +65,7 @@ pub enum NodeError {
 /// [`NodeError`] for the first that a node would refuse.
 pub fn judge(config: &Config) -> Result<(), NodeError> {
     listen::judge(config)?;
+    keys::judge(config)?;
     Configured::read(config, options::scripts(config)).map(drop)
 }
 
@@ -129,7 +130,8 @@ async fn run_until_stopped(
         .map_err(|error| NodeError::File(dir.clone(), error.to_string()))?;
     identity::not_consuls(&dir)?;
     let id = identity::node_id(config.node_id, &dir)?;
-    let place = Place { id, dir, address: advertised(&config)?, raft };
+    let keyring = keys::load(&config, &dir)?;
+    let place = Place { id, dir, address: advertised(&config)?, raft, keyring };
     let node = Node::start(&config, &place, configured, monitor).await?;
     let pid = PidFile::write(config.pid_file.as_deref())?;
     let outcome = node.serve(logs, || Config::load(args)).await;

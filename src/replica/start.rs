@@ -56,6 +56,8 @@ pub struct Options {
     /// Whether the log is synced before a write is acknowledged. Only the crash test, which must
     /// fail without it, ever says no.
     pub sync: raft::Sync,
+    /// What is around the connections between servers; plain TCP if nothing is.
+    pub wire: Option<Arc<dyn raft::Wire>>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -126,6 +128,7 @@ fn raft_options(options: &Options, node: NodeId) -> raft::Options {
         snapshot_every: options.snapshot_every,
         keep_behind: options.keep_behind,
         sync: options.sync,
+        wire: options.wire.clone(),
         ..raft::Options::new(node, options.datacenter.clone(), options.dir.join("raft"))
     }
 }
