@@ -12,7 +12,7 @@ const FILE: &str = "serf/local.keyring";
 
 /// Refuses a configured key that is none, in Consul's words.
 pub(super) fn judge(config: &Config) -> Result<(), NodeError> {
-    Keyring::load(config.encrypt.key.as_deref(), None).map(drop).map_err(said)
+    Keyring::load(config.encrypt.key.as_deref(), None).map(drop).map_err(|error| said(&error))
 }
 
 /// Loads the ring. Keys that are kept win over the configured one, which is then only the first.
@@ -25,7 +25,7 @@ pub(super) fn load(config: &Config, dir: &Path) -> Result<Keyring, NodeError> {
         let file = file.display();
         tracing::warn!(%file, "encrypt is set, but a keyring is kept: its keys are used");
     }
-    let keyring = Keyring::load(asked.key.as_deref(), file).map_err(said)?;
+    let keyring = Keyring::load(asked.key.as_deref(), file).map_err(|error| said(&error))?;
     let verify = Verify { incoming: asked.verify_incoming, outgoing: asked.verify_outgoing };
     if keyring.is_on() && verify != Verify::ALL {
         tracing::warn!(?verify, "plain text may pass between agents, although there is a key");
@@ -33,7 +33,7 @@ pub(super) fn load(config: &Config, dir: &Path) -> Result<Keyring, NodeError> {
     Ok(keyring.verifying(verify))
 }
 
-fn said(error: KeyringError) -> NodeError {
+fn said(error: &KeyringError) -> NodeError {
     NodeError::Config(match error {
         KeyringError::Base64(_) => format!("encrypt has invalid key: {error}"),
         KeyringError::Size => format!("Failed to configure keyring: Invalid key: {error}"),

@@ -40,7 +40,7 @@ impl Verify {
 
 struct Inner {
     /// The keys, the one in use first; empty if encryption is off.
-    keys: RwLock<Arc<Vec<Key>>>,
+    keys: RwLock<Arc<[Key]>>,
     file: Option<PathBuf>,
     /// Held by whoever changes the ring, until it is kept.
     changing: Mutex<()>,
@@ -94,7 +94,7 @@ impl Keyring {
 
     fn of(keys: Vec<Key>, file: Option<PathBuf>, verify: Verify) -> Keyring {
         let (changing, notes) = (Mutex::new(()), Notes::default());
-        let keys = RwLock::new(Arc::new(keys));
+        let keys = RwLock::new(Arc::from(keys));
         Keyring { inner: Arc::new(Inner { keys, file, changing, verify, notes }) }
     }
 
@@ -117,7 +117,7 @@ impl Keyring {
     pub fn install(&self, key: &str) -> Result<(), KeyringError> {
         let key = Key::read(key)?;
         self.change(|keys| {
-            if keys.iter().any(|text| *text == key.text) {
+            if keys.contains(&key.text) {
                 return Ok(());
             }
             if keys.len() >= SEAL_KEYS_MAX {
@@ -180,7 +180,7 @@ impl Keyring {
             let texts: Vec<&str> = after.iter().map(String::as_str).collect();
             file::keep(file, &texts)?;
         }
-        *self.inner.keys.write() = Arc::new(keys);
+        *self.inner.keys.write() = Arc::from(keys);
         tracing::info!(keys = after.len(), "the keyring has changed");
         Ok(())
     }
@@ -203,10 +203,8 @@ impl Keyring {
     pub fn unseal(&self, sealed: &[u8], label: &[u8]) -> Result<Vec<u8>, Unsealed> {
         let keys = self.snapshot();
         if keys.is_empty() {
-            return match packet::is_sealed(sealed) {
-                true => Err(Unsealed::NoKey),
-                false => Ok(sealed.to_vec()),
-            };
+            let is_sealed = packet::is_sealed(sealed);
+            return if is_sealed { Err(Unsealed::NoKey) } else { Ok(sealed.to_vec()) };
         }
         match packet::open(&keys, sealed, label) {
             Err(Unsealed::Plain) if !self.inner.verify.incoming => Ok(sealed.to_vec()),
@@ -223,13 +221,13 @@ impl Keyring {
     }
 
     /// The keys as they are now.
-    pub(super) fn snapshot(&self) -> Arc<Vec<Key>> {
+    pub(super) fn snapshot(&self) -> Arc<[Key]> {
         Arc::clone(&self.inner.keys.read())
     }
 
     /// The keys as they are now, or none if what goes out stays plain.
-    pub(super) fn outgoing(&self) -> Arc<Vec<Key>> {
-        if self.inner.verify.outgoing { self.snapshot() } else { Arc::default() }
+    pub(super) fn outgoing(&self) -> Arc<[Key]> {
+        if self.inner.verify.outgoing { self.snapshot() } else { Arc::from([]) }
     }
 
     pub(super) fn verify(&self) -> Verify {
@@ -331,6 +329,7 @@ mod tests {
 
     #[test]
     fn keys_are_exchanged_without_a_packet_that_nobody_opens() {
+        type Round = fn(&Keyring, &str, &str) -> Result<(), KeyringError>;
         let (old, new) = (key(16, 1), key(32, 2));
         let (a, b) = (ring(&old), ring(&old));
         let both_hear = || {
@@ -338,7 +337,7 @@ mod tests {
                 assert_eq!(to.unseal(&from.seal(b"x", b"l"), b"l").unwrap(), b"x");
             }
         };
-        let rounds: [fn(&Keyring, &str, &str) -> Result<(), KeyringError>; 3] = [
+        let rounds: [Round; 3] = [
             |ring, _, new| ring.install(new),
             |ring, _, new| ring.use_key(new),
             |ring, old, _| ring.remove(old),

@@ -22,7 +22,7 @@ impl CryptoResolver for Primitives {
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
         match choice {
             DHChoice::Curve25519 => Some(Box::<Exchange>::default()),
-            _ => None,
+            DHChoice::Curve448 => None,
         }
     }
 

@@ -75,7 +75,7 @@ impl Streams {
         stream.write_all(&hello).await.map_err(ended)?;
         let mut answer = [0; MAGIC.len() + 1];
         stream.read_exact(&mut answer).await.map_err(ended)?;
-        version(&answer)?;
+        version(answer)?;
         let mut message = [0; MESSAGE_BYTES];
         stream.read_exact(&mut message).await.map_err(ended)?;
         take(&mut state, &message)?;
@@ -181,7 +181,7 @@ async fn plain(stream: TcpStream) -> io::Result<Halves> {
     }
 }
 
-fn version(head: &[u8; MAGIC.len() + 1]) -> io::Result<()> {
+fn version(head: [u8; MAGIC.len() + 1]) -> io::Result<()> {
     match head.split_last() {
         Some((&VERSION, magic)) if magic == MAGIC => Ok(()),
         Some((other, magic)) if magic == MAGIC => Err(refused(Unsealed::Version(*other))),
