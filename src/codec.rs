@@ -2,4 +2,4 @@
 //!
 //! One name for the whole program, so that the format behind it can be exchanged in one place.
 
-pub use raft::codec::{CodecError, decode, encode};
+pub use raft::codec::{CodecError, decode, decode_answer, encode};

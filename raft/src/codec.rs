@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::limits::CODEC_BYTES_MAX;
+use crate::limits::{ANSWER_DECODED_MAX, CODEC_BYTES_MAX};
 
 /// Version of the encoding; the first byte of everything encoded here.
 const VERSION: u8 = 1;
@@ -45,11 +45,25 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 ///
 /// [`CodecError`] if the bytes are of another version, damaged, or too long.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_within::<T, CODEC_BYTES_MAX>(bytes)
+}
+
+/// As [`decode`], of an answer that [`crate::Caller::call`] brought, which may be longer: it
+/// allocates at most 1 GiB.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_within::<T, ANSWER_DECODED_MAX>(bytes)
+}
+
+fn decode_within<T: DeserializeOwned, const MOST: usize>(bytes: &[u8]) -> Result<T, CodecError> {
     let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
     if *version != VERSION {
         return Err(CodecError::Version(*version));
     }
-    let config = bincode::config::standard().with_limit::<CODEC_BYTES_MAX>();
+    let config = bincode::config::standard().with_limit::<MOST>();
     let (value, read) = bincode::serde::decode_from_slice(body, config)
         .map_err(|e| CodecError::Malformed(e.to_string()))?;
     match body.len().saturating_sub(read) {

@@ -33,6 +33,13 @@ pub trait Inbound: Send + Sync + 'static {
     /// Answers one request of node `from`. Many run at once; one may be dropped when its
     /// connection ends. At most 4,096 for each connection.
     fn call(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes>;
+
+    /// Answers one request of a process that is no node, sent with [`crate::Caller::call`]. It is
+    /// dropped when the caller leaves or its connection ends. At most 8,192 for each connection;
+    /// the answer may have 256 MiB.
+    ///
+    /// It is polled where this node's own work is done, so whatever takes long belongs elsewhere.
+    fn agent(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes>;
 }
 
 /// A running node. Cheap to clone; ends with [`Raft::stop`].

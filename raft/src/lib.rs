@@ -5,6 +5,8 @@
 //! and returns what the machine answered to it; [`Raft::read_barrier`] makes what is read from
 //! the machine on this node linearizable.
 //!
+//! A process that is no node asks the nodes with a [`Caller`].
+//!
 //! # What is promised
 //!
 //! - **An answered proposal stays.** It was on the disks of a majority (`fdatasync`) and applied
@@ -65,5 +67,5 @@ pub use error::{BarrierError, CallError, Fault, MembershipError, ProposeError};
 pub use handle::{Inbound, Raft};
 pub use machine::{CheckpointJob, Entry, StateMachine};
 pub use options::{NodeId, Options, Peer, Sync};
-pub use peer::{Halves, ReadHalf, Wire, WriteHalf};
+pub use peer::{Caller, CallerOptions, Halves, ReadHalf, Wire, WriteHalf};
 pub use status::Status;

@@ -81,6 +81,36 @@ pub(crate) const STREAM_PENDING: usize = 64;
 /// Peer connections that a server holds at once.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 
+/// Connections of agents that a server holds at once, apart from those of peers: agents are
+/// spread over the servers, and one that is refused goes to another.
+pub(crate) const AGENTS_MAX: usize = 8192;
+
+/// Requests of one agent under way: the blocking reads of its callers, and all else they ask.
+pub(crate) const AGENT_PENDING: usize = 8192;
+
+/// Requests that wait in front of an agent's connection to one server.
+pub(crate) const AGENT_QUEUE: usize = 4096;
+
+/// An agent's connection on which nothing is asked is closed after this long: its requests have
+/// moved to another server.
+pub(crate) const AGENT_IDLE: Duration = Duration::from_mins(1);
+
+/// Servers to which one agent keeps a way.
+pub(crate) const AGENT_WAYS_MAX: usize = 64;
+
+/// Longest answer to an agent, in bytes. Source: the longest archive of a backup.
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 * MIB;
+
+/// A longer answer is sent in parts of this size, in bytes, so that others pass between them.
+pub(crate) const ANSWER_PART: usize = MIB;
+
+/// Bytes of answers in parts that a server holds for all agents, in KiB (a unit of the
+/// semaphore): two of the longest.
+pub(crate) const ANSWERS_KIB: usize = 512 * 1024;
+
+/// One decoded answer, in bytes as the decoder counts them: a small number counts as eight.
+pub(crate) const ANSWER_DECODED_MAX: usize = 4 * ANSWER_BYTES_MAX;
+
 /// Time to connect to a peer and to exchange the first frames.
 pub(crate) const CONNECT_WAIT: Duration = Duration::from_millis(1500);
 
@@ -106,6 +136,8 @@ const MIB: usize = 1024 * 1024;
 
 const _: () = assert!(ENTRY_BYTES_MAX + BATCH_BYTES + BATCH_ENTRIES * 64 < FRAME_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_CHUNK < FRAME_BYTES_MAX);
+const _: () = assert!(ANSWER_PART < FRAME_BYTES_MAX);
+const _: () = assert!(ANSWER_BYTES_MAX / 1024 <= ANSWERS_KIB);
 const _: () = assert!(PREWRITE_MARGIN < PREWRITE_BYTES);
 const _: () = assert!(ENTRY_BYTES_MAX / 1024 < PROPOSE_KIB);
 const _: () = assert!(SEGMENT_BYTES_MAX + GROUP_BYTES as u64 + PREWRITE_BYTES < u32::MAX as u64);

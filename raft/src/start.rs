@@ -17,7 +17,7 @@ use crate::limits;
 use crate::log::LogStore;
 use crate::machine::{Adapter, Machine, StateMachine};
 use crate::options::Options;
-use crate::peer::{Identity, Peers, Server};
+use crate::peer::{Agents, Identity, Peers, Server};
 use crate::propose;
 use crate::snapshot::SnapshotStore;
 use crate::status::Status;
@@ -73,6 +73,7 @@ pub(crate) async fn start(
         core: core.clone(),
         inbound,
         snapshots: Arc::clone(&snapshots),
+        agents: Agents::default(),
         contact: Arc::clone(&contact),
     };
     tasks.spawn(server.run(listener, tasks.clone()));

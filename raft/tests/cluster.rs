@@ -3,11 +3,12 @@
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use harness::{Cluster, PATIENCE, peer};
-use portolan_raft::{CallError, MembershipError, ProposeError};
+use portolan_raft::{CallError, Caller, CallerOptions, MembershipError, ProposeError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_keeps_what_it_answered() {
@@ -259,5 +260,66 @@ async fn a_fault_of_the_machine_or_the_disk_stops_the_node() {
     assert!(matches!(refused, Err(ProposeError::Stopped)), "{refused:?}");
     let text = fault.wait_for(Option::is_some).await.unwrap().clone().unwrap();
     assert!(text.contains("log-"), "{text}");
+    cluster.stop_all().await;
+}
+
+/// A caller that is no node of the cluster.
+fn agent(cluster: &str) -> Caller {
+    let patience = Duration::from_millis(500);
+    Caller::new(CallerOptions { node: 99, cluster: cluster.to_owned(), patience })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_node_asks_and_may_leave() {
+    let mut cluster = Cluster::new(1, |_| {}).await;
+    let (address, waiting) =
+        (cluster.nodes[&1].address.clone(), std::sync::Arc::clone(&cluster.nodes[&1].waiting));
+    let agent = agent("test");
+    let ask =
+        |text: &'static str| agent.call(1, &address, Bytes::from_static(text.as_bytes()), PATIENCE);
+    assert_eq!(ask("hi").await.unwrap(), "agent 99:hi");
+    assert!(agent.heard(1).is_some() && agent.heard(2).is_none());
+    // Longer than two silences: the connection is alive, and pinged.
+    let patient = tokio::time::timeout(Duration::from_secs(2), ask("wait")).await;
+    assert!(patient.is_err(), "{patient:?}");
+    let gone = async {
+        while waiting.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("work is dropped when its caller leaves");
+    let (long, short) = futures::future::join(ask("long 40000000"), ask("short")).await;
+    assert_eq!(short.unwrap(), "agent 99:short");
+    let long = long.unwrap();
+    assert!(long.len() == 40_000_000 && long.iter().all(|byte| *byte == 9));
+    let too_long = ask("long 300000000").await.unwrap_err().to_string();
+    assert!(too_long.contains("answer of 300000000 bytes"), "{too_long}");
+    // What is under way when a server goes may have happened; what comes after surely did not.
+    let lost = {
+        let waits = ask("wait");
+        let stops = async {
+            while waiting.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            cluster.stop(1).await;
+        };
+        futures::future::join(waits, stops).await.0
+    };
+    assert!(matches!(lost, Err(CallError::Unknown(_))), "{lost:?}");
+    let refused = ask("hi").await;
+    assert!(matches!(refused, Err(CallError::NotSent(_))), "{refused:?}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_of_another_cluster_is_told_so() {
+    let cluster = Cluster::new(1, |_| {}).await;
+    let stranger = agent("other");
+    let address = cluster.nodes[&1].address.clone();
+    let refused = stranger.call(1, &address, Bytes::new(), PATIENCE).await.unwrap_err();
+    assert!(matches!(refused, CallError::NotSent(_)), "{refused}");
+    assert!(refused.to_string().contains("\"test\", not \"other\""), "{refused}");
+    let mistaken = agent("test").call(2, &address, Bytes::new(), PATIENCE).await.unwrap_err();
+    assert!(mistaken.to_string().contains("this is node 1, not 2"), "{mistaken}");
     cluster.stop_all().await;
 }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::control::{self, Ask};
+use super::control::{self, Ask, Manners};
 use super::duplex::Duplex;
 use super::frame::Kind;
 use super::line::Wire;
@@ -29,7 +29,7 @@ use super::wire::{self, Appended, Hello, Lane, PROTOCOL, Transferred, Voted};
 use super::{frame, snapshot};
 use crate::codec;
 use crate::error::CallError;
-use crate::limits::{CONTROL_QUEUE, ENTRY_BYTES_MAX};
+use crate::limits::{CONTROL_PENDING, CONTROL_QUEUE, ENTRY_BYTES_MAX};
 use crate::options::{NodeId, Peer};
 use crate::snapshot::SnapshotFolder;
 use crate::tasks::Tasks;
@@ -168,7 +168,14 @@ impl Peers {
         let (queue, asks) = mpsc::channel(CONTROL_QUEUE);
         book.controls.insert(to, queue.clone());
         drop(book);
-        self.inner.tasks.spawn(control::run(self.clone(), to, asks));
+        let (patience, heard) = (self.identity().patience, Arc::default());
+        let manners = Manners { patience, pending: CONTROL_PENDING, idle: None, heard };
+        let peers = self.clone();
+        let connect = move || {
+            let peers = peers.clone();
+            async move { peers.connect(to, Lane::Control).await }
+        };
+        self.inner.tasks.spawn(control::run(connect, manners, asks));
         queue
     }
 }

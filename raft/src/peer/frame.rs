@@ -15,8 +15,11 @@ const HEAD_BYTES: usize = 13;
 /// Bytes behind a body.
 const TAIL_BYTES: usize = 4;
 
-/// Bytes asked of a connection at once.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes asked of a connection at once, at first: thousands of connections carry little.
+const READ_BYTES_FIRST: usize = 4 * 1024;
+
+/// The same for a connection that has filled its room before.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +47,16 @@ pub(super) enum Kind {
     SnapshotChunk = 10,
     /// All bytes of a snapshot were sent.
     SnapshotEnd = 11,
+    /// Nobody waits any more for the answer to the request of this sequence.
+    Cancel = 12,
     /// The answer to the request of this sequence.
     Answer = 32,
     /// The request could not be carried out, as the text says.
     Failed = 33,
     /// The request was not looked at: too many are under way.
     Busy = 34,
+    /// The next bytes of an answer that is longer than a frame; an `Answer` has the last.
+    Part = 35,
 }
 
 impl Kind {
@@ -66,9 +73,11 @@ impl Kind {
             9 => Kind::SnapshotBegin,
             10 => Kind::SnapshotChunk,
             11 => Kind::SnapshotEnd,
+            12 => Kind::Cancel,
             32 => Kind::Answer,
             33 => Kind::Failed,
             34 => Kind::Busy,
+            35 => Kind::Part,
             _ => return None,
         })
     }
@@ -109,11 +118,13 @@ pub(super) fn put_with(out: &mut BytesMut, kind: Kind, seq: u64, fill: impl FnOn
 pub(super) struct Reader<R> {
     io: R,
     buffer: BytesMut,
+    /// Bytes to ask for next.
+    room: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(io: R) -> Reader<R> {
-        Reader { io, buffer: BytesMut::with_capacity(READ_BYTES) }
+        Reader { io, buffer: BytesMut::new(), room: READ_BYTES_FIRST }
     }
 
     /// The next frame; an error of kind `UnexpectedEof` when the peer has closed.
@@ -122,9 +133,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
             }
-            self.buffer.reserve(READ_BYTES);
-            if self.io.read_buf(&mut self.buffer).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            self.buffer.reserve(self.room);
+            match self.io.read_buf(&mut self.buffer).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                read if read >= self.room => self.room = READ_BYTES_MAX,
+                _ => {}
             }
         }
     }

@@ -11,9 +11,10 @@ use openraft::ReadPolicy;
 use openraft::raft::TransferLeaderError;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant, timeout};
 
+use super::agents::Agents;
 use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
 use super::line::Wire;
@@ -45,6 +46,7 @@ pub(crate) struct Server {
     pub(crate) core: Core,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) agents: Agents,
     /// When a leader was last heard from.
     pub(crate) contact: Arc<Mutex<Option<Instant>>>,
 }
@@ -57,9 +59,8 @@ impl Server {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let served = self.clone().connection(stream).map(move |ended| {
+                    let served = self.clone().connection(stream, permit).map(move |ended| {
                         tracing::debug!(%address, ?ended, "peer connection ended");
-                        drop(permit);
                     });
                     tasks.spawn(served);
                 }
@@ -71,10 +72,23 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream) -> io::Result<()> {
+    async fn connection(self, stream: TcpStream, permit: OwnedSemaphorePermit) -> io::Result<()> {
         let wire = self.wire.as_deref();
-        let (duplex, hello) = Duplex::accept(wire, stream, |hello| self.check(hello)).await?;
+        let mut place = None;
+        let check = |hello: &Hello| {
+            self.check(hello)?;
+            if hello.lane == Lane::Agent {
+                place = Some(self.agents.enter()?);
+            }
+            Ok(())
+        };
+        let (duplex, hello) = Duplex::accept(wire, stream, check).await?;
+        let _place = place;
         match hello.lane {
+            Lane::Agent => {
+                drop(permit); // the place of a peer was only lent
+                self.agents.serve(duplex, hello.from, self.inbound).await
+            }
             Lane::Replication => self.replication(duplex).await,
             Lane::Control => self.control(duplex, hello.from).await,
             Lane::Snapshot => self.snapshot(duplex).await,

@@ -28,6 +28,8 @@ pub(super) enum Lane {
     Replication,
     Control,
     Snapshot,
+    /// Of a process that is no node: requests of the application and nothing else.
+    Agent,
 }
 
 /// The first frame of a connection.

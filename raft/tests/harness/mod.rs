@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,12 +84,47 @@ impl StateMachine for Map {
     }
 }
 
-/// Answers with the asking node's number and the request.
-struct Echo;
+/// Answers with the asking node's number and the request; agents also as they ask for.
+struct Echo {
+    /// Requests of agents that wait for ever, until they are dropped.
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Inbound for Echo {
     fn call(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
         async move { Bytes::from(format!("{from}:{}", String::from_utf8_lossy(&request))) }.boxed()
+    }
+
+    fn agent(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let waiting = Arc::clone(&self.waiting);
+        async move {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some(bytes) = text.strip_prefix("long ") {
+                return Bytes::from(vec![9; bytes.parse().unwrap()]);
+            }
+            if text == "wait" {
+                let _one = One::more(waiting);
+                return std::future::pending().await;
+            }
+            Bytes::from(format!("agent {from}:{text}"))
+        }
+        .boxed()
+    }
+}
+
+/// Counts one as long as it lives.
+struct One(Arc<AtomicUsize>);
+
+impl One {
+    fn more(count: Arc<AtomicUsize>) -> One {
+        count.fetch_add(1, Ordering::SeqCst);
+        One(count)
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -97,6 +133,8 @@ pub(crate) struct Node {
     pub(crate) raft: Raft,
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) address: String,
+    /// Requests of agents that wait here.
+    pub(crate) waiting: Arc<AtomicUsize>,
 }
 
 /// A cluster whose nodes can be stopped and started.
@@ -142,12 +180,14 @@ impl Cluster {
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
         let machine = Map { state: Arc::clone(&state) };
-        let raft = Raft::start(self.options(id), listener, machine, Arc::new(Echo)).await.unwrap();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let echo = Echo { waiting: Arc::clone(&waiting) };
+        let raft = Raft::start(self.options(id), listener, machine, Arc::new(echo)).await.unwrap();
         for (other, node) in &self.nodes {
             node.raft.redirect(id, Some(address.clone()));
             raft.redirect(*other, Some(node.address.clone()));
         }
-        self.nodes.insert(id, Node { raft, state, address });
+        self.nodes.insert(id, Node { raft, state, address, waiting });
     }
 
     pub(crate) async fn stop(&mut self, id: NodeId) {
