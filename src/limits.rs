@@ -71,6 +71,21 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// connection to a leader takes (4,096), so that votes and read barriers keep their lane.
 pub const WRITES_IN_FLIGHT_MAX: usize = 2_048;
 
+/// Requests of all agents that one server answers at once, those aside that wait for a change;
+/// as many as its own HTTP door takes.
+pub const AGENT_REQUESTS_MAX: usize = HTTP_REQUESTS_MAX;
+/// Blocking reads of an agent's callers that wait at a server at once. The rest of what the agent
+/// may have under way there (8,192) is left to all else.
+pub const AGENT_WAITS_MAX: usize = 4_096;
+/// How long a server may take over a request of an agent that does not block: its own hold time
+/// and a write's timeout are within.
+pub const AGENT_CALL_MAX: Duration = Duration::from_mins(1);
+/// How long an agent keeps to one server, lengthened by up to half of it: so agents spread over
+/// servers that came later. Source: Consul, server rebalancing.
+pub const AGENT_SERVER_TIME: Duration = Duration::from_mins(2);
+/// A server that failed an agent is passed over for this long, as long as there is another.
+pub const AGENT_SERVER_REST: Duration = Duration::from_secs(10);
+
 /// A learner this many log entries behind, or fewer, becomes a voter.
 pub const PROMOTE_BEHIND_MAX: u64 = 1_000;
 
@@ -215,5 +230,6 @@ const _: () = assert!(BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(BACKUP_PART_BYTES + BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(HTTP_CONNECTIONS_A_CLIENT < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(HTTP_REQUESTS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(WRITE_TIMEOUT.as_secs() < AGENT_CALL_MAX.as_secs());
 const _: () = assert!(WAIT_DEFAULT.as_secs() <= WAIT_MAX.as_secs());
 const _: () = assert!(SESSION_TTL_MIN.as_secs() < SESSION_TTL_MAX.as_secs());

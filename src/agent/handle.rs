@@ -95,16 +95,23 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Loads what was kept, starts checks and anti-entropy. Must be called within tokio's runtime;
-    /// reads the disk, so it belongs to the start of the program.
+    /// Loads what was kept, starts checks and anti-entropy. `pool` says how many members the pool
+    /// has: the more there are, the less often each compares its claim with the catalog. Must be
+    /// called within tokio's runtime; reads the disk, so it belongs to the start of the program.
     ///
     /// # Errors
     ///
     /// [`AgentError::Disk`] if `options.dir` cannot be made or read, or no HTTP client be built. A
     /// single damaged file is reported, set aside, and no error.
-    pub fn start(options: Options, client: Client, tasks: &Tasks) -> Result<Self, AgentError> {
+    pub fn start(
+        options: Options,
+        client: Client,
+        pool: impl Fn() -> usize + Send + Sync + 'static,
+        tasks: &Tasks,
+    ) -> Result<Self, AgentError> {
         let agent = Self::load(options, Some(client.clone()), tasks)?;
-        let keep_true = run::keep_true(client, Arc::clone(&agent.claim), tasks.shutdown());
+        let sync = run::Sync::new(client, Arc::clone(&agent.claim), Box::new(pool));
+        let keep_true = sync.keep_true(tasks.shutdown());
         tasks.spawn(keep_true);
         tasks.spawn(run::reap(agent.clone(), tasks.shutdown()));
         Ok(agent)

@@ -16,15 +16,6 @@ use super::claim::Claim;
 use super::handle::Agent;
 use super::sync;
 
-/// Keeps the catalog true until everything stops.
-pub(super) async fn keep_true(client: Client, claim: Arc<Claim>, mut shutdown: Shutdown) {
-    let mut loop_ = Sync { client, claim, timetable: Timetable::new(time::now()), said: None };
-    tokio::select! {
-        () = shutdown.wait() => {}
-        () = loop_.serve() => {}
-    }
-}
-
 /// Takes out services that were critical for too long, until everything stops.
 pub(super) async fn reap(agent: Agent, mut shutdown: Shutdown) {
     let mut ticks = tokio::time::interval(bounds::REAP_INTERVAL);
@@ -36,15 +27,32 @@ pub(super) async fn reap(agent: Agent, mut shutdown: Shutdown) {
     }
 }
 
-struct Sync {
+/// How many members the pool has.
+pub(super) type Pool = Box<dyn Fn() -> usize + Send + std::marker::Sync>;
+
+/// The task that keeps the catalog true.
+pub(super) struct Sync {
     client: Client,
     claim: Arc<Claim>,
+    pool: Pool,
     timetable: Timetable,
     /// The failure that was logged last; the same one again is not.
     said: Option<String>,
 }
 
 impl Sync {
+    pub(super) fn new(client: Client, claim: Arc<Claim>, pool: Pool) -> Self {
+        Self { client, claim, pool, timetable: Timetable::new(time::now()), said: None }
+    }
+
+    /// Keeps the catalog true until everything stops.
+    pub(super) async fn keep_true(mut self, mut shutdown: Shutdown) {
+        tokio::select! {
+            () = shutdown.wait() => {}
+            () = self.serve() => {}
+        }
+    }
+
     async fn serve(&mut self) {
         let client = self.client.clone();
         let mut leader = pin!(client.leader_changed());
@@ -75,8 +83,8 @@ impl Sync {
     async fn compare(&mut self) -> Result<(), String> {
         let node = self.claim.registry().node.name.clone();
         let seen = sync::see(&self.client, &node).await;
-        let nodes = sync::count_nodes(&self.client).await.ok();
-        self.timetable.compared(seen.is_ok(), nodes, (time::now(), time::random()));
+        let members = (self.pool)();
+        self.timetable.compared(seen.is_ok(), members, (time::now(), time::random()));
         let seen = seen.map_err(|unavailable| unavailable.to_string())?;
         let mut registry = self.claim.registry();
         let diff = sync::diff(&registry, &seen);
@@ -102,14 +110,12 @@ struct Timetable {
     full: Instant,
     retry: Option<Instant>,
     retry_wait: Duration,
-    interval: Duration,
 }
 
 impl Timetable {
     /// The first comparison is at once.
     fn new(now: Instant) -> Self {
-        let (retry_wait, interval) = (bounds::PUSH_RETRY_FIRST, bounds::FULL_SYNC_INTERVAL);
-        Self { full: now, retry: None, retry_wait, interval }
+        Self { full: now, retry: None, retry_wait: bounds::PUSH_RETRY_FIRST }
     }
 
     /// The next moment at which there is something to do.
@@ -127,10 +133,9 @@ impl Timetable {
         self.full = self.full.min(now + time::jitter(bounds::LEADER_SPREAD, 1, chance));
     }
 
-    /// After a comparison, in a cluster of so many nodes where that is known.
-    fn compared(&mut self, done: bool, nodes: Option<usize>, (now, chance): (Instant, u64)) {
-        self.interval = nodes.map_or(self.interval, interval);
-        let wait = if done { self.interval } else { bounds::FULL_SYNC_RETRY };
+    /// After a comparison, in a pool of so many members.
+    fn compared(&mut self, done: bool, members: usize, (now, chance): (Instant, u64)) {
+        let wait = if done { interval(members) } else { bounds::FULL_SYNC_RETRY };
         self.full = now + wait + time::jitter(wait, bounds::FULL_SYNC_JITTER_PART, chance);
     }
 
@@ -146,9 +151,9 @@ impl Timetable {
     }
 }
 
-/// Between two comparisons in a cluster of so many nodes. Source: Consul, anti-entropy.
-fn interval(nodes: usize) -> Duration {
-    let times = nodes.div_ceil(bounds::FULL_SYNC_NODES).max(1).next_power_of_two().ilog2() + 1;
+/// Between two comparisons in a pool of so many members. Source: Consul, anti-entropy.
+fn interval(members: usize) -> Duration {
+    let times = members.div_ceil(bounds::FULL_SYNC_NODES).max(1).next_power_of_two().ilog2() + 1;
     bounds::FULL_SYNC_INTERVAL * times
 }
 
@@ -157,10 +162,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_grows_with_the_cluster() {
+    fn the_interval_grows_with_the_pool() {
         for (nodes, times) in [(0, 1), (128, 1), (129, 2), (256, 2), (257, 3), (512, 3), (8192, 7)]
         {
-            assert_eq!(interval(nodes), bounds::FULL_SYNC_INTERVAL * times, "{nodes} nodes");
+            assert_eq!(interval(nodes), bounds::FULL_SYNC_INTERVAL * times, "{nodes} members");
         }
     }
 
@@ -169,14 +174,14 @@ mod tests {
         let now = time::now();
         let mut table = Timetable::new(now);
         assert!(table.is_full_due(now));
-        table.compared(true, Some(3), (now, 0));
+        table.compared(true, 3, (now, 0));
         assert_eq!(table.next(None), now + bounds::FULL_SYNC_INTERVAL);
         table.leader_changed(now, 1_000);
         assert!(table.next(None) <= now + bounds::LEADER_SPREAD);
         let first = table.next(None);
         table.leader_changed(now + bounds::FULL_SYNC_INTERVAL, 0);
         assert_eq!(table.next(None), first);
-        table.compared(false, None, (now, 0));
+        table.compared(false, 3, (now, 0));
         assert_eq!(table.next(None), now + bounds::FULL_SYNC_RETRY);
     }
 
@@ -184,7 +189,7 @@ mod tests {
     fn a_failed_push_is_tried_ever_less_often() {
         let now = time::now();
         let mut table = Timetable::new(now);
-        table.compared(true, Some(3), (now, 0));
+        table.compared(true, 3, (now, 0));
         let mut waits = Vec::new();
         for _ in 0..6 {
             table.pushed(false, now, 0);

@@ -9,7 +9,7 @@ use futures::stream;
 
 use crate::client::Client;
 use crate::model::{
-    Answer, Check, Consistency, Node, NodeServices, Query, ReadOptions, Reply, Service, Unavailable,
+    Answer, Check, Node, NodeServices, Query, ReadOptions, Reply, Service, Unavailable,
 };
 use crate::time;
 
@@ -184,19 +184,6 @@ pub(super) async fn see(client: &Client, node: &str) -> Result<Seen, Unavailable
         (Answer::NodeServices(here), Answer::Checks(checks)) => {
             Ok(Seen { here: here.clone(), checks: checks.clone() })
         }
-        other => unreachable!("each query has its kind of answer, this is {other:?}"),
-    }
-}
-
-/// How many nodes there are, as far as this server knows; however old, it only sets a pace.
-///
-/// # Errors
-///
-/// As [`Client::read`].
-pub(super) async fn count_nodes(client: &Client) -> Result<usize, Unavailable> {
-    let options = ReadOptions { consistency: Consistency::Stale, ..ReadOptions::default() };
-    match client.read(Query::Nodes, options).await?.answer.as_ref() {
-        Answer::Nodes(nodes) => Ok(nodes.len()),
         other => unreachable!("each query has its kind of answer, this is {other:?}"),
     }
 }

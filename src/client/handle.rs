@@ -1,10 +1,12 @@
-//! The verbs, over the replica of this process.
+//! The verbs, over the replica of this process or over those of the servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::remote::Remote;
 use crate::model::{
-    Backup, Command, Consistency, Index, Query, Read, ReadOptions, ServerHealth, Session,
-    SessionId, Unavailable, Written,
+    Command, Consistency, Index, Query, Read, ReadOptions, ServerHealth, Session, SessionId,
+    Unavailable, Written,
 };
 use crate::replica::Replica;
 
@@ -13,13 +15,24 @@ pub use crate::replica::{ClusterStatus, Digest};
 /// Reads and writes the cluster's data. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    replica: Replica,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Local(Replica),
+    Remote(Remote),
 }
 
 impl Client {
     /// A client of the replica in this process.
     pub fn local(replica: Replica) -> Self {
-        Self { replica }
+        Self { way: Way::Local(replica) }
+    }
+
+    /// A client of the servers' replicas.
+    pub fn remote(remote: Remote) -> Self {
+        Self { way: Way::Remote(remote) }
     }
 
     /// Writes. Returns after a majority has the command on disk and it was applied, on the leader
@@ -29,18 +42,12 @@ impl Client {
     ///
     /// [`Unavailable::NoLeader`] and [`Unavailable::NotApplied`] surely did not happen: retry.
     /// [`Unavailable::Unknown`] may have: retry only what an index or session guards.
+    /// [`Unavailable::NoServers`] on an agent that knows of none.
     pub async fn write(&self, command: Command) -> Result<Written, Unavailable> {
-        self.replica.write(&command).await
-    }
-
-    /// Replaces everything by `backup`: first its parts are set aside, then they take effect at
-    /// once. One that fails midway leaves the state as it was.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::write`].
-    pub async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
-        self.replica.restore(backup).await
+        match &self.way {
+            Way::Local(replica) => replica.write(&command).await,
+            Way::Remote(remote) => remote.write(&command).await,
+        }
     }
 
     /// Reads. With `options.after` it returns when the answer's index is above it, or when
@@ -49,9 +56,12 @@ impl Client {
     /// # Errors
     ///
     /// [`Unavailable`] when no leader confirms the read in time; a stale read only when this
-    /// server never heard of one.
+    /// server never heard of one. [`Unavailable::NoServers`] on an agent that knows of none.
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Read, Unavailable> {
-        self.replica.read(query, options).await
+        match &self.way {
+            Way::Local(replica) => replica.read(query, options).await,
+            Way::Remote(remote) => remote.read(query, options).await,
+        }
     }
 
     /// When the answer of a query last changed: as the index of a read that is this fresh, but of
@@ -66,7 +76,10 @@ impl Client {
         query: &Query,
         consistency: Consistency,
     ) -> Result<Index, Unavailable> {
-        self.replica.changed(query, consistency).await
+        match &self.way {
+            Way::Local(replica) => replica.changed(query, consistency).await,
+            Way::Remote(remote) => remote.changed(query, consistency).await,
+        }
     }
 
     /// Starts a session's TTL anew; `None` when there is no such session.
@@ -78,30 +91,55 @@ impl Client {
     ///
     /// As [`Client::write`].
     pub async fn renew(&self, id: SessionId) -> Result<Option<Arc<Session>>, Unavailable> {
-        self.replica.renew(id).await
+        match &self.way {
+            Way::Local(replica) => replica.renew(id).await,
+            Way::Remote(remote) => remote.renew(id).await,
+        }
     }
 
-    /// What this server knows of the cluster, without asking anyone.
-    pub fn status(&self) -> ClusterStatus {
-        self.replica.status()
+    /// What this server knows of the cluster, or the one that this agent asks.
+    ///
+    /// # Errors
+    ///
+    /// On an agent without a server only: [`Unavailable`] where no server answers.
+    pub async fn status(&self) -> Result<ClusterStatus, Unavailable> {
+        match &self.way {
+            Way::Local(replica) => Ok(replica.status()),
+            Way::Remote(remote) => remote.status().await,
+        }
+    }
+
+    /// How long ago this server heard of the leader, or this agent of the server that it asks;
+    /// without asking anyone.
+    pub fn last_contact(&self) -> Duration {
+        match &self.way {
+            Way::Local(replica) => replica.status().last_contact,
+            Way::Remote(remote) => remote.last_contact(),
+        }
     }
 
     /// Removes a server from the cluster; false when it is no member.
     ///
     /// # Errors
     ///
-    /// As [`Client::write`]; also when this server does not lead.
+    /// As [`Client::write`].
     pub async fn remove_server(&self, id: &str) -> Result<bool, Unavailable> {
-        self.replica.remove_server(id).await
+        match &self.way {
+            Way::Local(replica) => replica.remove_server(id).await,
+            Way::Remote(remote) => remote.remove_server(id).await,
+        }
     }
 
     /// Hands leadership to the server `to`, or to one that is caught up.
     ///
     /// # Errors
     ///
-    /// As [`Client::write`]; also when this server does not lead.
+    /// As [`Client::write`].
     pub async fn transfer_leader(&self, to: Option<&str>) -> Result<(), Unavailable> {
-        self.replica.transfer_leader(to).await
+        match &self.way {
+            Way::Local(replica) => replica.transfer_leader(to).await,
+            Way::Remote(remote) => remote.transfer_leader(to).await,
+        }
     }
 
     /// How the servers are, by name, as the leader sees them.
@@ -110,16 +148,30 @@ impl Client {
     ///
     /// [`Unavailable`] when no leader answers in time.
     pub async fn health(&self) -> Result<Vec<ServerHealth>, Unavailable> {
-        self.replica.health().await
+        match &self.way {
+            Way::Local(replica) => replica.health().await,
+            Way::Remote(remote) => remote.health().await,
+        }
     }
 
-    /// A hash of this server's whole state, for comparing replicas. Walks over everything.
-    pub async fn digest(&self) -> Digest {
-        self.replica.digest().await
+    /// A hash of a server's whole state, for comparing replicas. Walks over everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::status`].
+    pub async fn digest(&self) -> Result<Digest, Unavailable> {
+        match &self.way {
+            Way::Local(replica) => Ok(replica.digest().await),
+            Way::Remote(remote) => remote.digest().await,
+        }
     }
 
-    /// Returns when the leader that this server knows has changed, was lost or was found.
+    /// Returns when the cluster may be another one to talk to: the leader that this server knows
+    /// has changed, was lost or was found; or a server came or came back that this agent can ask.
     pub async fn leader_changed(&self) {
-        self.replica.leader_changed().await;
+        match &self.way {
+            Way::Local(replica) => replica.leader_changed().await,
+            Way::Remote(remote) => remote.servers_came().await,
+        }
     }
 }

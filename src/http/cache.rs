@@ -172,12 +172,12 @@ impl Inner {
         self.client.read(query.clone(), ReadOptions::default()).await
     }
 
-    /// How long a kept answer may have been wrong: since this server heard of a leader, or where
+    /// How long a kept answer may have been wrong: since this server heard of a leader (or this agent of its server), or where
     /// nobody keeps it fresh, since it was asked for.
     fn age(&self, entry: &Entry, kept: &Kept) -> Duration {
         let since = kept.at.elapsed();
         match entry.refresh {
-            Refresh::Background => self.client.status().last_contact.min(since),
+            Refresh::Background => self.client.last_contact().min(since),
             Refresh::Never => since,
         }
     }

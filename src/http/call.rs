@@ -135,9 +135,7 @@ impl Call {
             Ok(Written { reply: Reply::Refused(_), .. }) => "refused",
             Ok(_) => "ok",
             Err(Unavailable::Unknown(_)) => "unknown",
-            Err(Unavailable::NotApplied(_) | Unavailable::NoLeader | Unavailable::TooMany(_)) => {
-                "not_applied"
-            }
+            Err(_) => "not_applied",
         };
         self.rooms.metrics.write(outcome);
         match written? {

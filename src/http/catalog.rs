@@ -78,8 +78,9 @@ fn aside(consistency: Consistency) -> ReadPlan {
 }
 
 /// `GET /v1/catalog/datacenters`.
-pub(super) fn datacenters(call: &Call) -> Outcome {
+pub(super) async fn datacenters(call: Call) -> Outcome {
     let plan = call.read_plan(Discovery::No)?;
+    call.client().status().await?; // an agent that reaches no server knows of none
     let cached = call.wants_cached().then(|| call.rooms.cache.datacenters(plan.wish));
     Ok(call.json(&[&call.options.datacenter]).cached(cached))
 }

@@ -107,7 +107,7 @@ fn of_segment<'a>(call: &Call, read: &'a Read) -> Vec<CoordinateJson<'a>> {
 pub(super) async fn datacenters(call: Call) -> Outcome {
     let plan = call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
-    let servers = call.client().status().servers;
+    let servers = call.client().status().await?.servers;
     let names: Vec<String> = servers.into_iter().map(|server| server.name).collect();
     let known = call.read(Query::CoordinatesOf(names.clone()), &plan).await?;
     let Answer::Coordinates(known) = &*known.answer else { wrong_answer() };

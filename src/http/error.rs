@@ -89,6 +89,7 @@ impl From<Unavailable> for Failure {
         let text = unavailable.to_string();
         match unavailable {
             Unavailable::NoLeader => Self::internal("No cluster leader"),
+            Unavailable::NoServers => Self::internal("No known Consul servers"),
             Unavailable::NotApplied(_) | Unavailable::Unknown(_) => Self::internal(text),
             Unavailable::TooMany(_) => Self {
                 advice: Advice::RetryAfter(1),
@@ -251,6 +252,7 @@ mod tests {
     fn unavailable_says_whether_to_retry() {
         for (outcome, status, text) in [
             (Unavailable::NoLeader, 500, "No cluster leader"),
+            (Unavailable::NoServers, 500, "No known Consul servers"),
             (Unavailable::NotApplied("queue full".into()), 500, "not applied: queue full"),
             (Unavailable::Unknown("timeout".into()), 500, "outcome unknown: timeout"),
             (Unavailable::TooMany("writes".into()), 429, "not applied: too many writes"),

@@ -24,6 +24,7 @@ pub(super) fn list(call: &Call) -> Outcome {
     relay_factor(call)?;
     let local = local_only(call)?;
     call.check_datacenter()?;
+    on_a_server(call)?;
     Err(refused(call, local, "Keyring is empty (encryption not enabled)"))
 }
 
@@ -38,6 +39,7 @@ pub(super) async fn change(mut call: Call) -> Outcome {
         return Err(bad("Invalid use of local-only: local-only can only be set for list requests"));
     }
     call.check_datacenter()?;
+    on_a_server(&call)?;
     if let Err(error) = STANDARD.decode(&key) {
         let at = match error {
             base64::DecodeError::InvalidByte(at, _)
@@ -54,6 +56,14 @@ pub(super) async fn change(mut call: Call) -> Outcome {
         ])));
     }
     Err(refused(&call, false, "No keyring to modify (encryption not enabled)"))
+}
+
+/// Fails on an agent without a server, as Consul does.
+fn on_a_server(call: &Call) -> Result<(), Failure> {
+    if call.options.server_port > 0 {
+        return Ok(());
+    }
+    Err(Failure::internal("keyring operations must run against a server node"))
 }
 
 fn key(value: &Value) -> Result<String, String> {

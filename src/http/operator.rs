@@ -46,10 +46,10 @@ struct ConfigurationJson<'a> {
 }
 
 /// `GET /v1/operator/raft/configuration`.
-pub(super) fn configuration(call: &Call) -> Outcome {
+pub(super) async fn configuration(call: Call) -> Outcome {
     call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
-    let status = call.client().status();
+    let status = call.client().status().await?;
     let servers = status.servers.iter().map(ServerJson::of).collect();
     let shown = ConfigurationJson { servers, index: 0 };
     Ok(call.json(&shown))
@@ -78,7 +78,7 @@ pub(super) async fn remove_peer(call: Call) -> Outcome {
         }
         (None, Some(address)) => {
             call.check_datacenter()?;
-            let servers = call.client().status().servers;
+            let servers = call.client().status().await?.servers;
             let found = servers.iter().find(|server| server.address == address);
             let id = found.map(|server| server.id.as_str());
             match id {
@@ -94,7 +94,7 @@ pub(super) async fn transfer_leader(call: Call) -> Outcome {
     call.check_datacenter()?;
     let to = call.params.get("id").filter(|id| !id.is_empty());
     if let Some(id) = to
-        && !call.client().status().servers.iter().any(|server| server.id == id)
+        && !call.client().status().await?.servers.iter().any(|server| server.id == id)
     {
         return Err(Failure::internal(format!(
             "id {} was not found in the Raft configuration",

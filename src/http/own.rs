@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::client::ClusterStatus;
-use crate::model::{CheckKind, MemberStatus, host_port};
+use crate::model::{CheckKind, Member, MemberStatus, host_port};
 
-use super::call::{Call, Output};
+use super::call::{Call, Outcome, Output};
 use super::wire::MemberJson;
 
 /// `GET /v1/agent/version`.
@@ -21,12 +21,15 @@ pub(super) fn version(call: &Call) -> Output {
 }
 
 /// `GET /v1/agent/self`.
-pub(super) fn own(call: &Call) -> Output {
+pub(super) async fn own(call: Call) -> Outcome {
+    let status = match call.options.server_port {
+        0 => None, // it says what it knows itself, and asks no server
+        _ => Some(call.client().status().await?),
+    };
     let options = &call.options;
     let members = call.rooms.gossip.members();
     let own = members.iter().find(|member| member.id == options.node_id);
     let member = own.map(|member| MemberJson::of(member, options.version));
-    let alive = |status| members.iter().filter(|member| member.status == status).count();
     let shown = json!({
         "Config": {
             "Datacenter": options.datacenter,
@@ -36,13 +39,13 @@ pub(super) fn own(call: &Call) -> Output {
             "Server": options.server_port > 0,
             "Version": options.version,
         },
-        "DebugConfig": debug_config(call),
+        "DebugConfig": debug_config(&call),
         "Coord": {"Vec": [0, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5, "Adjustment": 0, "Height": 1e-5},
         "Member": member,
-        "Stats": stats(call, members.len(), alive(MemberStatus::Failed), alive(MemberStatus::Left)),
+        "Stats": stats(&call, status.as_ref(), &members),
         "Meta": call.rooms.agent.node().meta,
     });
-    call.json(&shown)
+    Ok(call.json(&shown))
 }
 
 /// The settings as they are in force, by Consul's names, with those that only the door knows.
@@ -54,12 +57,14 @@ fn debug_config(call: &Call) -> Value {
     };
     let host = &options.advertise;
     let address = |port: u16| format!("tcp://{}", host_port(host, port));
+    let told = settings.get("ServerPort").and_then(Value::as_u64);
+    let server_port = told.and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
     for (name, value) in [
         ("AdvertiseAddrLAN", json!(host)),
         ("AdvertiseAddrWAN", json!(host)),
         ("SerfAdvertiseAddrLAN", json!(address(options.serf_port))),
         ("SerfAdvertiseAddrWAN", json!(address(options.serf_wan_port.unwrap_or_default()))),
-        ("RPCAdvertiseAddr", json!(address(options.server_port))),
+        ("RPCAdvertiseAddr", json!(address(server_port))),
         ("NodeID", json!(options.node_id)),
         ("Revision", json!("")),
         ("Version", json!(options.version)),
@@ -71,31 +76,46 @@ fn debug_config(call: &Call) -> Value {
 }
 
 /// What is counted, all as text as Consul has it.
-fn stats(call: &Call, members: usize, failed: usize, left: usize) -> Value {
-    let status = call.client().status();
+fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[Member]) -> Value {
+    let of = |status| members.iter().filter(|member| member.status == status).count().to_string();
     let pool = json!({
         "encrypted": "false",
-        "failed": failed.to_string(),
+        "failed": of(MemberStatus::Failed),
         "health_score": "0",
-        "left": left.to_string(),
-        "members": members.to_string(),
+        "left": of(MemberStatus::Left),
+        "members": members.len().to_string(),
     });
-    json!({
+    let mut stats = json!({
         "agent": own_checks(call),
         "build": {"prerelease": "", "revision": "", "version": call.options.version},
-        "consul": {
-            "acl": "disabled",
-            "bootstrap": (status.servers.len() == 1).to_string(),
-            "known_datacenters": "1",
-            "known_servers": status.servers.len().to_string(),
-            "leader": status.is_leader.to_string(),
-            "leader_addr": status.leader.clone().unwrap_or_default(),
-            "server": (call.options.server_port > 0).to_string(),
-        },
-        "raft": raft(&status),
+        "consul": status.map_or_else(|| agents_cluster(members), servers_cluster),
         "runtime": runtime(),
         "serf_lan": pool,
+    });
+    if let Some(status) = status {
+        stats["raft"] = raft(status);
+    }
+    stats
+}
+
+/// What a server says of its cluster.
+fn servers_cluster(status: &ClusterStatus) -> Value {
+    json!({
+        "acl": "disabled",
+        "bootstrap": (status.servers.len() == 1).to_string(),
+        "known_datacenters": "1",
+        "known_servers": status.servers.len().to_string(),
+        "leader": status.is_leader.to_string(),
+        "leader_addr": status.leader.clone().unwrap_or_default(),
+        "server": "true",
     })
+}
+
+/// What an agent without a server says of it.
+fn agents_cluster(members: &[Member]) -> Value {
+    let there = |member: &&Member| member.server_port > 0 && member.status == MemberStatus::Alive;
+    let servers = members.iter().filter(there).count();
+    json!({"acl": "disabled", "known_servers": servers.to_string(), "server": "false"})
 }
 
 fn own_checks(call: &Call) -> Value {

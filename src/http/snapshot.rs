@@ -26,7 +26,7 @@ pub(super) async fn save(call: Call) -> Outcome {
     let _place = place(&call.common.archives).await?;
     let options = crate::model::ReadOptions { after: None, wait: None, ..plan.options };
     let read = call.read(Query::Backup, &ReadPlan { options, ..plan }).await?;
-    let status = call.client().status();
+    let status = call.client().status().await?;
     let peers = Peers {
         servers: status.servers,
         term: status.term,

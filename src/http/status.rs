@@ -1,22 +1,23 @@
-//! `/v1/status` and our own `/v1/internal/state`: what this server knows without asking.
+//! `/v1/status` and our own `/v1/internal/state`: what this server knows without asking, or the
+//! one that this agent asks.
 
 use serde_json::json;
 
 use super::call::{Call, Discovery, Outcome};
 
 /// `GET /v1/status/leader`: empty without one.
-pub(super) fn leader(call: &Call) -> Outcome {
+pub(super) async fn leader(call: Call) -> Outcome {
     call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
-    let leader = call.client().status().leader.unwrap_or_default();
+    let leader = call.client().status().await?.leader.unwrap_or_default();
     Ok(call.json(&leader))
 }
 
 /// `GET /v1/status/peers`: the servers' addresses.
-pub(super) fn peers(call: &Call) -> Outcome {
+pub(super) async fn peers(call: Call) -> Outcome {
     call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
-    let servers = call.client().status().servers;
+    let servers = call.client().status().await?.servers;
     let mut addresses: Vec<_> = servers.into_iter().map(|server| server.address).collect();
     addresses.sort();
     Ok(call.json(&addresses))
@@ -24,8 +25,8 @@ pub(super) fn peers(call: &Call) -> Outcome {
 
 /// `GET /v1/internal/state`: a hash of this server's state, to compare replicas by.
 pub(super) async fn state(call: Call) -> Outcome {
-    let digest = call.client().digest().await;
-    let applied = call.client().status().applied;
+    let digest = call.client().digest().await?;
+    let applied = call.client().status().await?.applied;
     let hash = format!("{:016x}", digest.hash);
     let shown = json!({"Index": digest.index.0, "Hash": hash, "Applied": applied});
     Ok(call.json(&shown))

@@ -145,4 +145,7 @@ pub enum Unavailable {
     /// This server holds as many of these as it may.
     #[error("not applied: too many {0}")]
     TooMany(String),
+    /// This agent knows of no server, and it surely did not happen: retry once it does.
+    #[error("not applied: no server is known")]
+    NoServers,
 }

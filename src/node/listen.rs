@@ -12,8 +12,8 @@ const BACKLOG: i32 = 1024;
 
 /// Every open port of this node.
 pub(super) struct Ports {
-    /// Other servers.
-    pub(super) peers: TcpListener,
+    /// Other servers, and agents; on a server only.
+    pub(super) peers: Option<TcpListener>,
     /// The pool.
     pub(super) pool: TcpListener,
     /// HTTP.
@@ -52,8 +52,9 @@ pub(super) fn open(config: &Config) -> Result<Ports, NodeError> {
             dns_udp.push(udp("dns", *address, port)?);
         }
     }
+    let peers = || tcp("server", config.bind_addr, config.ports.server);
     Ok(Ports {
-        peers: tcp("server", config.bind_addr, config.ports.server)?,
+        peers: config.server.then(peers).transpose()?,
         pool: tcp("serf_lan", config.bind_addr, config.ports.serf_lan)?,
         http,
         dns_udp,

@@ -11,6 +11,7 @@ mod listen;
 mod options;
 mod run;
 mod settings;
+mod side;
 mod signals;
 
 pub use run::{NodeError, judge, run};

@@ -18,7 +18,7 @@ use crate::model::{Autopilot, Event, Node, host_port};
 use crate::replica::{self, Replica};
 use crate::seal::{Keyring, Streams};
 use crate::telemetry::Metrics;
-use crate::{agent, dns, gossip, http};
+use crate::{agent, client, dns, gossip, http};
 
 /// Between two heartbeats of a leader at the smallest `raft_multiplier`.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
     /// The address that others use.
     pub(super) address: String,
-    /// Where Raft's tasks run.
+    /// Where Raft's tasks run, on a server.
     pub(super) raft: Handle,
     /// The keys that this agent shares with the others.
     pub(super) keyring: Keyring,
@@ -66,6 +66,23 @@ pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> repli
     }
 }
 
+/// For an agent without a server: how it asks those of others.
+pub(super) fn remote(config: &Config, place: &Place) -> client::RemoteOptions {
+    client::RemoteOptions {
+        id: place.id.to_string(),
+        datacenter: config.datacenter.clone(),
+        hold: config.performance.rpc_hold_timeout,
+        wait_default: config.default_query_time,
+        wait_max: config.max_query_time,
+    }
+}
+
+/// How long a node serves after it said that it leaves. Nobody asks an agent without a server, so
+/// nobody has to get used to its end.
+pub(super) fn drain(config: &Config) -> Duration {
+    if config.server { config.performance.leave_drain_time } else { Duration::ZERO }
+}
+
 fn autopilot(asked: &AutopilotOptions) -> Autopilot {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Autopilot {
@@ -84,7 +101,7 @@ fn autopilot(asked: &AutopilotOptions) -> Autopilot {
 pub(super) fn gossip(
     config: &Config,
     place: &Place,
-    replica: Replica,
+    replica: Option<Replica>,
     events: mpsc::Sender<Event>,
 ) -> gossip::Options {
     gossip::Options {
@@ -94,7 +111,7 @@ pub(super) fn gossip(
         retry: config.retry_interval,
         retry_max: config.retry_max,
         port: config.ports.serf_lan,
-        bootstrapped: Box::new(move || replica.is_bootstrapped()),
+        bootstrapped: Box::new(move || replica.as_ref().is_some_and(Replica::is_bootstrapped)),
         events,
     }
 }
@@ -240,7 +257,7 @@ pub(super) fn http(config: &Config, place: &Place) -> http::Options {
         node_name: config.node_name.clone(),
         node_id: place.id.to_string(),
         advertise: place.address.clone(),
-        server_port: config.ports.server,
+        server_port: if config.server { config.ports.server } else { 0 },
         serf_port: config.ports.serf_lan,
         value_bytes_max: config.limits.kv_max_value_size,
         txn_bytes_max: config.limits.txn_max_req_len,

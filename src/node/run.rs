@@ -13,18 +13,18 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::configured::Configured;
 use super::options::Place;
+use super::side::Side;
 use super::signals::{Signals, Word};
 use super::{files, gauges, identity, keys, listen, options};
 use crate::agent::{Agent, Watches};
-use crate::client::Client;
 use crate::config::{Config, ConfigError};
 use crate::dns::{self, Dns};
 use crate::gossip::Gossip;
 use crate::http::{self, ReloadAsked, Rooms};
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::limits::{EVENTS_WAITING_MAX, METRIC_STREAMS_MAX, RELOADS_WAITING_MAX};
-use crate::model::Event;
-use crate::replica::{self, Replica};
+use crate::model::{Event, MemberList};
+use crate::replica;
 use crate::telemetry::{LogHandle, LogMonitor, LogOptions, LogRotation, Metrics, init_logs};
 
 /// How long doors may take to finish what they are doing.
@@ -86,10 +86,11 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
     };
     let ran = init_logs(&logs)
         .map_err(|error| NodeError::Config(error.to_string()))
-        .and_then(|logs| Ok((logs, runtimes().map_err(NodeError::Runtime)?)))
+        .and_then(|logs| Ok((logs, runtimes(config.server).map_err(NodeError::Runtime)?)))
         .and_then(|(logs, (doors, raft))| {
             // Raft's runtime lives until the doors' work has ended.
-            doors.block_on(run_until_stopped(config, args, logs, raft.handle().clone()))
+            let raft_or_doors = raft.as_ref().unwrap_or(&doors).handle().clone();
+            doors.block_on(run_until_stopped(config, args, logs, raft_or_doors))
         });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
@@ -101,12 +102,13 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
     }
 }
 
-/// The doors' runtime, and one of a single thread for Raft: what it does is short and wakes one
-/// task after another, which costs least on one thread; and no door's work holds it up there.
-fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
+/// The doors' runtime, and on a server one of a single thread for Raft: what it does is short and
+/// wakes one task after another, which costs least on one thread; and no door's work holds it up
+/// there.
+fn runtimes(server: bool) -> std::io::Result<(Runtime, Option<Runtime>)> {
     let raft =
-        Builder::new_multi_thread().worker_threads(1).thread_name("raft").enable_all().build()?;
-    Ok((Runtime::new()?, raft))
+        || Builder::new_multi_thread().worker_threads(1).thread_name("raft").enable_all().build();
+    Ok((Runtime::new()?, server.then(raft).transpose()?))
 }
 
 async fn run_until_stopped(
@@ -119,10 +121,6 @@ async fn run_until_stopped(
         tracing::warn!("{warning}");
     }
     files::allow_all();
-    if !config.server {
-        let why = "an agent without a server is not supported yet: add server = true";
-        return Err(NodeError::Config(why.to_owned()));
-    }
     let configured = Configured::read(&config, options::scripts(&config))?;
     let temporary = Temporary::new(&config)?;
     let dir = temporary.dir.clone();
@@ -141,7 +139,7 @@ async fn run_until_stopped(
 
 /// A running node.
 struct Node {
-    replica: Replica,
+    side: Side,
     gossip: Gossip,
     agent: Agent,
     watches: Watches,
@@ -173,18 +171,18 @@ impl Node {
         let (core, doors) = (Tasks::new(), Tasks::new());
         let (told, members) = watch::channel(Arc::from([]));
         let metrics = Metrics::new();
-        let options = options::replica(config, place, metrics.clone());
-        let replica = replica::start(options, ports.peers, members, &core).await?;
+        let pool = size(members.clone());
+        let side = Side::start((config, place), &metrics, ports.peers, members, &core).await?;
         let (heard, events) = mpsc::channel(EVENTS_WAITING_MAX);
-        let options = options::gossip(config, place, replica.clone(), heard);
+        let options = options::gossip(config, place, side.replica().cloned(), heard);
         let gossip = Gossip::start(options, ports.pool, told, &core);
-        let client = Client::local(replica.clone());
-        let agent = Agent::start(options::agent(config, place), client.clone(), &core)
+        let client = side.client();
+        let agent = Agent::start(options::agent(config, place), client.clone(), pool, &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;
         core.spawn(hand_on(events, agent.clone(), core.shutdown()));
         configured.claim(&agent, &place.dir).await?;
 
-        gauges::fill(&metrics, client.clone(), gossip.clone());
+        gauges::fill(&metrics, side.replica(), gossip.clone());
         let (leave, leave_asked) = watch::channel(false);
         let (reload, reload_asked) = mpsc::channel(RELOADS_WAITING_MAX);
         let rooms = Rooms {
@@ -212,6 +210,7 @@ impl Node {
         let leave_on = (config.leave_on_terminate, !config.skip_leave_on_interrupt);
         tracing::info!(
             node = config.node_name,
+            server = config.server,
             id = %place.id,
             address = place.address,
             http = ?config.ports.http,
@@ -220,9 +219,8 @@ impl Node {
             "portolan runs"
         );
         let dir = place.dir.clone();
-        let drain = config.performance.leave_drain_time;
         Ok(Self {
-            replica,
+            side,
             gossip,
             agent,
             watches,
@@ -233,7 +231,7 @@ impl Node {
             leave_asked,
             reload_asked,
             leave_on,
-            drain,
+            drain: options::drain(config),
             connections_a_client,
             dir,
         })
@@ -246,7 +244,6 @@ impl Node {
         reload: impl Fn() -> Result<Config, ConfigError>,
     ) -> Result<(), NodeError> {
         let mut signals = Signals::new().map_err(|error| NodeError::Fault(error.to_string()))?;
-        let mut fault = self.replica.fault();
         let mut leave = self.leave_asked.clone();
         let (leave, outcome) = loop {
             // Each branch may be dropped: signals and channels keep what was not taken.
@@ -261,10 +258,7 @@ impl Node {
                     drop(asked.send(self.reload(&logs, &reload).await));
                 }
                 Ok(_) = leave.wait_for(|asked| *asked) => break (true, Ok(())),
-                Ok(what) = fault.wait_for(Option::is_some) => {
-                    let what = what.clone().unwrap_or_default();
-                    break (false, Err(NodeError::Fault(what)));
-                }
+                what = self.side.fault() => break (false, Err(NodeError::Fault(what))),
                 () = self.gossip.gave_up() => break (false, Err(NodeError::Alone)),
                 // Without a duty or a listener the rest would only look alive.
                 () = self.core.failed() => {
@@ -284,7 +278,7 @@ impl Node {
     /// Says that this node leaves, and goes on serving until the others have got used to it, or
     /// a second signal comes. A leader hands over first: nobody else could take it out.
     async fn leave(&self, signals: &mut Signals) {
-        self.replica.step_down().await;
+        self.side.step_down().await;
         self.gossip.leave().await;
         tracing::info!(drain = ?self.drain, "left; still serving");
         tokio::select! {
@@ -298,7 +292,7 @@ impl Node {
         if cut > 0 {
             tracing::info!(cut, "requests were cut off");
         }
-        self.replica.stop().await;
+        self.side.stop().await;
         let left = self.core.stop(PATIENCE).await;
         if left > 0 {
             tracing::warn!(left, "tasks did not stop by themselves");
@@ -337,6 +331,11 @@ impl Node {
         self.watches.replace(options::watches(&config));
         configured.claim(&self.agent, &self.dir).await
     }
+}
+
+/// How many members the pool has, as often as it is asked.
+fn size(members: watch::Receiver<MemberList>) -> impl Fn() -> usize + Send + Sync + 'static {
+    move || members.borrow().len()
 }
 
 /// Gives the pool's events to the agent.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft::{NodeId, Raft};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use super::agents::Bounds;
 use super::clock::Clock;
 use super::inbound::{self, Request, Response};
 use super::renewals::Renewals;
@@ -13,7 +15,7 @@ use super::shared::SharedReads;
 use super::start::Options;
 use crate::limits;
 use crate::model::{
-    Backup, Command, Consistency, Index, Query, Read, ReadOptions, Server, ServerHealth, Session,
+    Command, Consistency, Index, Query, Read, ReadOptions, Server, ServerHealth, Session,
     SessionId, Unavailable, Written,
 };
 use crate::store::View;
@@ -35,10 +37,11 @@ pub(super) struct Inner {
     pub(super) node: NodeId,
     pub(super) writes: Semaphore,
     pub(super) shared: SharedReads,
+    pub(super) agents: Bounds,
 }
 
 /// What this server knows of the cluster, without asking anyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// This server's id.
     pub id: String,
@@ -65,7 +68,7 @@ pub struct ClusterStatus {
 }
 
 /// A hash of this server's whole state at an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// The store's index.
     pub index: Index,
@@ -86,6 +89,7 @@ impl Replica {
             node,
             writes: Semaphore::new(limits::WRITES_IN_FLIGHT_MAX),
             shared,
+            agents: Bounds::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -97,15 +101,6 @@ impl Replica {
     /// [`Unavailable`], which says whether it surely did not happen.
     pub async fn write(&self, command: &Command) -> Result<Written, Unavailable> {
         self.inner.write(command).await
-    }
-
-    /// Replaces everything by a backup; see the client room.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`].
-    pub async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
-        self.inner.restore(backup).await
     }
 
     /// Reads; see the client room for what is promised.

@@ -1,4 +1,4 @@
-//! What servers ask of the leader, and the leader's answers.
+//! What servers ask of the leader, and the leader's answers; and the door for agents.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +7,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use raft::{Inbound, NodeId};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
+use super::agents::{self, Told};
 use super::handle::Inner;
 use super::{autopilot, renewals};
 use crate::codec;
@@ -50,13 +53,19 @@ pub(super) fn unexpected(response: &Response) -> Unavailable {
     Unavailable::Unknown(format!("the leader answered {response:?}"))
 }
 
-/// Answers other servers. The replica is set once it stands; before that nobody leads here.
-#[derive(Default)]
+/// Answers other servers, and agents. The replica is set once it stands; before that nobody leads here.
 pub(super) struct Answers {
     inner: OnceLock<Arc<Inner>>,
+    /// Where agents are answered: apart from Raft's own tasks, as the doors are.
+    doors: Handle,
 }
 
 impl Answers {
+    /// Agents are answered on the runtime of whoever calls this.
+    pub(super) fn new() -> Self {
+        Self { inner: OnceLock::new(), doors: Handle::current() }
+    }
+
     pub(super) fn open(&self, inner: &Arc<Inner>) {
         assert!(self.inner.set(Arc::clone(inner)).is_ok(), "a replica starts once");
     }
@@ -77,6 +86,30 @@ impl Inbound for Answers {
             Bytes::from(codec::encode(&response))
         }
         .boxed()
+    }
+
+    fn agent(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let inner = self.inner.get().map(Arc::clone);
+        let doors = self.doors.clone();
+        async move {
+            let work = doors.spawn(agents::answer(inner, from, request));
+            let _end = EndsWithIt(work.abort_handle());
+            work.await.unwrap_or_else(|error| {
+                tracing::error!(from, %error, "a request of an agent was not answered");
+                let why = Unavailable::Unknown("the server failed at it".to_owned());
+                Bytes::from(codec::encode(&Told::Unavailable(why)))
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Ends a task when it is dropped.
+struct EndsWithIt(AbortHandle);
+
+impl Drop for EndsWithIt {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

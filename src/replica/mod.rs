@@ -5,11 +5,13 @@
 //! *Why*: a follower forwards encoded commands over the peer protocol, so that a door never
 //! redirects a client; the leader alone stamps cluster time.
 
+mod agents;
 mod autopilot;
 mod clock;
 mod handle;
 mod inbound;
 mod leader;
+mod line;
 mod machine;
 mod read;
 mod renewals;
@@ -17,5 +19,7 @@ mod shared;
 mod start;
 mod write;
 
+pub use agents::{Ask, Told};
 pub use handle::{ClusterStatus, Digest, Replica};
+pub use line::{Line, LineOptions, Lost};
 pub use start::{Options, StartError, start};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agents::STOPPING;
 use super::handle::Inner;
 use crate::model::{Consistency, Index, Query, Read, ReadOptions, Unavailable};
 use crate::store::Evaluated;
@@ -60,7 +61,7 @@ impl Inner {
             match self.raft.read_barrier(left).await {
                 Ok(()) => return Ok(()),
                 Err(raft::BarrierError::Stopped) => {
-                    return Err(Unavailable::NotApplied("this server is stopping".to_owned()));
+                    return Err(Unavailable::NotApplied(STOPPING.to_owned()));
                 }
                 Err(_) if time::now() >= until => return Err(Unavailable::NoLeader),
                 Err(_) => tokio::time::sleep(self.options.heartbeat.min(left)).await,

@@ -92,7 +92,7 @@ pub async fn start(
     let node = autopilot::node_id(&options.id).ok_or_else(|| StartError::Id(options.id.clone()))?;
     let (store, view) = Store::open(&options.dir.join("state"))?;
     let hub = Hub::new();
-    let answers = Arc::new(Answers::default());
+    let answers = Arc::new(Answers::new());
     let machine = Machine::new(store, hub.clone(), options.metrics.clone());
     let inbound: Arc<dyn raft::Inbound> = Arc::clone(&answers) as Arc<dyn raft::Inbound>;
     let raft = start_raft(&options, node, listener, machine, inbound).await?;

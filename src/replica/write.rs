@@ -4,19 +4,24 @@ use bytes::Bytes;
 use raft::{CallError, ProposeError};
 use tokio::time::Instant;
 
+use super::agents::STOPPING;
 use super::handle::Inner;
 use super::inbound::{self, Request, Response};
-use crate::model::{Backup, Command, Envelope, Renewal, Reply, Unavailable, Written};
+use crate::model::{Command, Envelope, Renewal, Unavailable, Written};
 use crate::{codec, limits, time};
 
 impl Inner {
     /// Writes through whoever leads.
     pub(super) async fn write(&self, command: &Command) -> Result<Written, Unavailable> {
+        self.write_encoded(Bytes::from(codec::encode(command))).await
+    }
+
+    /// As [`Inner::write`], of a command in bytes.
+    pub(super) async fn write_encoded(&self, bytes: Bytes) -> Result<Written, Unavailable> {
         let _permit = self
             .writes
             .try_acquire()
             .map_err(|_full| Unavailable::TooMany("writes in flight".to_owned()))?;
-        let bytes = Bytes::from(codec::encode(command));
         if bytes.len() > limits::COMMAND_BYTES_MAX {
             let (is, most) = (bytes.len(), limits::COMMAND_BYTES_MAX);
             return Err(Unavailable::NotApplied(format!("command of {is} bytes, at most {most}")));
@@ -25,31 +30,6 @@ impl Inner {
             Response::Written(written) => Ok(written),
             other => Err(inbound::unexpected(&other)),
         }
-    }
-
-    /// Sets the parts of a backup aside, one command each, then has them take effect at once.
-    pub(super) async fn restore(&self, backup: &Backup) -> Result<Written, Unavailable> {
-        let id = time::random();
-        let mut parts = 0;
-        for records in backup.parts(limits::BACKUP_PART_BYTES) {
-            let records = Box::new(records);
-            self.step(&Command::RestorePart { id, part: parts, records }).await?;
-            parts += 1;
-        }
-        if parts == 0 {
-            return self.write(&Command::Restore(Box::default())).await;
-        }
-        self.step(&Command::RestoreParts { id, parts }).await
-    }
-
-    /// One step of a restore; another restore that came between ends it.
-    async fn step(&self, command: &Command) -> Result<Written, Unavailable> {
-        let written = self.write(command).await?;
-        if written.reply == Reply::Flag(false) {
-            let why = "another restore came between".to_owned();
-            return Err(Unavailable::NotApplied(why));
-        }
-        Ok(written)
     }
 
     /// Asks whoever leads, waiting up to the hold time for a leader to be there.
@@ -98,7 +78,7 @@ impl Inner {
         // A leader that just refused may be the leader again at once, so do not wait for long.
         let patience = self.options.heartbeat.min(until - now);
         match tokio::time::timeout(patience, other).await {
-            Ok(Err(_stopped)) => Err(Unavailable::NotApplied("this server is stopping".to_owned())),
+            Ok(Err(_stopped)) => Err(Unavailable::NotApplied(STOPPING.to_owned())),
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }

@@ -1,0 +1,84 @@
+//! The way of a process without a replica to the replicas of the servers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft::{CallError, Caller, CallerOptions};
+use tokio::time::Instant;
+
+use super::agents::{Ask, Told};
+use super::autopilot;
+use super::start::StartError;
+use crate::codec;
+
+/// What a [`Line`] needs to know.
+#[derive(Clone, Debug)]
+pub struct LineOptions {
+    /// This agent's UUID as text.
+    pub id: String,
+    /// The data center; a server of another one refuses.
+    pub datacenter: String,
+    /// A server that owes an answer and is silent for twice this long is given up.
+    pub patience: Duration,
+}
+
+/// Asks the replicas of servers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Line {
+    caller: Caller,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The server surely did nothing.
+    NotSent(String),
+    /// It may have done what was asked.
+    Unknown(String),
+}
+
+impl Line {
+    /// A way to any server; none is asked yet. Must be called within tokio's runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Id`] if the id is no usable UUID.
+    pub fn new(options: &LineOptions) -> Result<Self, StartError> {
+        let no_id = || StartError::Id(options.id.clone());
+        let node = autopilot::node_id(&options.id).ok_or_else(no_id)?;
+        let (cluster, patience) = (options.datacenter.clone(), options.patience);
+        Ok(Self { caller: Caller::new(CallerOptions { node, cluster, patience }) })
+    }
+
+    /// Asks the server of this number in Raft, at `address`. Dropping the future drops the work.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`], which says whether the server may have done something.
+    pub async fn ask(
+        &self,
+        server: u64,
+        address: &str,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<Told, Lost> {
+        let request = Bytes::from(codec::encode(ask));
+        match self.caller.call(server, address, request, limit).await {
+            Ok(answer) => {
+                codec::decode_answer(&answer).map_err(|error| Lost::Unknown(error.to_string()))
+            }
+            Err(CallError::NotSent(why)) => Err(Lost::NotSent(why)),
+            Err(CallError::Unknown(why)) => Err(Lost::Unknown(why)),
+        }
+    }
+
+    /// When a server was last heard from, if it ever was.
+    pub fn heard(&self, server: u64) -> Option<Instant> {
+        self.caller.heard(server)
+    }
+
+    /// Closes all connections.
+    pub async fn stop(&self) {
+        self.caller.stop().await;
+    }
+}
