@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 use super::cache::{Refresh, Wish};
-use super::call::{Call, Discovery, Outcome, wrong_answer};
+use super::call::{Call, Discovery, Outcome, Output, wrong_answer};
 use super::check_definition;
 use super::definition::{self, DefinitionError};
 use super::error::Failure;
@@ -221,8 +221,31 @@ pub(super) async fn register(mut call: Call) -> Outcome {
     let (registration, datacenter) = registration(&value, &call.options.datacenter)?;
     call.own_datacenter(&datacenter)?;
     call.check_datacenter()?;
+    let parts = registration.service.is_some() || !registration.checks.is_empty();
+    let node = registration.node.name.clone();
+    let owned = parts && has_agent(&call, &node).await?;
     let written = call.write(Command::Register(Box::new(registration))).await?;
-    Ok(call.json(&true).written(written.index))
+    let output = call.json(&true).written(written.index);
+    Ok(if owned { warned(output, &node) } else { output })
+}
+
+/// The check that stands on every node that has an agent.
+const AGENTS_CHECK: &str = "serfHealth";
+/// Says what will become of a write. An extension.
+const WARNING: &str = "x-portolan-warning";
+
+/// Whether a node has an agent, which owns what is registered on it.
+async fn has_agent(call: &Call, node: &str) -> Result<bool, Failure> {
+    let found = call.read(Query::NodeChecks(node.to_owned()), &aside(Consistency::Stale)).await?;
+    let Answer::Checks(checks) = &*found.answer else { wrong_answer() };
+    Ok(checks.iter().any(|check| check.id == AGENTS_CHECK))
+}
+
+/// The answer to a write against an agent's own records.
+fn warned(output: Output, node: &str) -> Output {
+    let node: String = node.escape_default().collect();
+    let text = format!("node \"{node}\" has an agent, which will undo this at its next sync");
+    output.header(WARNING, &text)
 }
 
 /// What a body registers, and the data center that it names.
@@ -448,8 +471,11 @@ pub(super) async fn deregister(mut call: Call) -> Outcome {
     if removal.node.is_empty() {
         return Err(Failure::internal("Must provide node"));
     }
+    let node = removal.node.clone();
+    let owned = has_agent(&call, &node).await?;
     let written = call.write(Command::Deregister(removal)).await?;
-    Ok(call.json(&true).written(written.index))
+    let output = call.json(&true).written(written.index);
+    Ok(if owned { warned(output, &node) } else { output })
 }
 
 #[cfg(test)]
