@@ -6,6 +6,8 @@
 //! with Consul's command line: the tables were checked that way against the real Consul 1.8.7.
 
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod cluster;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::harness::{Agent, Cluster, alone, program, setting, skip, until};
+use crate::harness::{Agent, Cluster, Shape, alone, free_address, program, setting, skip, until};
 
 /// How long one command may take.
 const COMMAND_LIMIT: Duration = Duration::from_mins(1);
@@ -108,6 +108,46 @@ async fn the_real_command_line() {
     }
     locks(&program, &cluster, folder.path()).await;
     semaphores(&program, &cluster, folder.path()).await;
+}
+
+/// The same program, pointed at an agent without a server.
+#[tokio::test]
+async fn the_real_command_line_at_an_agent() {
+    let program = peers().join("usr/bin/consul");
+    if !program.exists() {
+        let why = "real Consul CLI not fetched (tests/peers/get)";
+        return skip("the_real_command_line_at_an_agent", why);
+    }
+    let _turn = alone().await;
+    let cluster = Cluster::start().await;
+    let folder = TempDir::new().expect("a temporary folder");
+    let join = cluster.servers.iter().map(Agent::address).collect();
+    let mut agent = Agent::new("a1", free_address(), &Shape::Client { join }, &[]);
+    agent.start();
+    agent.serving().await;
+    let cli = Cli { program: program.clone(), server: &agent };
+    let members = cli.ok(&["members"]).await;
+    assert_eq!(members.lines().count(), 5, "{members}");
+    let own = members.lines().find(|line| line.starts_with("a1")).expect("a line");
+    assert!(own.contains(" alive ") && own.contains(" client "), "{own}");
+    let info = cli.ok(&["info"]).await;
+    assert!(info.contains("known_servers = 3") && info.contains("server = false"), "{info}");
+    let peers = cli.ok(&["operator", "raft", "list-peers"]).await;
+    assert_eq!(peers.lines().count(), 4, "{peers}");
+    let nodes = cli.ok(&["catalog", "nodes"]).await;
+    assert!(nodes.lines().any(|line| line.starts_with("a1")), "{nodes}");
+    keys(&cli).await;
+    conditions(&cli).await;
+    export_and_import(&cli).await;
+    snapshots(&cli, folder.path()).await;
+    agent.http().done("/v1/agent/service/register", r#"{"Name":"web","Port":80}"#).await;
+    watches(&cli, folder.path()).await;
+    let script = format!("touch {}", folder.path().join("held").display());
+    cli.ok(&["lock", "-child-exit-code", "locks/agent", &script]).await;
+    assert!(folder.path().join("held").exists(), "the lock was held");
+    let left = cluster.servers[0].http().get("/v1/kv/locks/agent/.lock").await;
+    assert_eq!(left.status, 404, "the lock's key is cleaned up");
+    assert!(cli.ok(&["leave"]).await.contains("Graceful leave complete"));
 }
 
 async fn keys(cli: &Cli<'_>) {

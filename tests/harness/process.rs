@@ -84,6 +84,8 @@ pub(crate) enum Shape {
     Dev,
     /// One of several servers: how many there will be, and whom to join.
     Server { expect: usize, join: Vec<Ipv4Addr> },
+    /// An agent without a server, and whom it joins.
+    Client { join: Vec<Ipv4Addr> },
 }
 
 /// A child process that runs an agent. Dropping it kills the child.
@@ -130,6 +132,11 @@ impl Agent {
             Shape::Server { expect, join } => {
                 arguments.push("-server".into());
                 arguments.push(format!("-bootstrap-expect={expect}"));
+                arguments.push(format!("-data-dir={}", folder.path().join("data").display()));
+                arguments.extend(join.iter().map(|peer| format!("-retry-join={peer}")));
+                arguments.push("-retry-interval=1s".into());
+            }
+            Shape::Client { join } => {
                 arguments.push(format!("-data-dir={}", folder.path().join("data").display()));
                 arguments.extend(join.iter().map(|peer| format!("-retry-join={peer}")));
                 arguments.push("-retry-interval=1s".into());
