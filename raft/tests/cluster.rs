@@ -266,7 +266,7 @@ async fn a_fault_of_the_machine_or_the_disk_stops_the_node() {
 /// A caller that is no node of the cluster.
 fn agent(cluster: &str) -> Caller {
     let patience = Duration::from_millis(500);
-    Caller::new(CallerOptions { node: 99, cluster: cluster.to_owned(), patience })
+    Caller::new(CallerOptions { node: 99, cluster: cluster.to_owned(), patience, wire: None })
 }
 
 #[tokio::test(flavor = "multi_thread")]

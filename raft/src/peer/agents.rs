@@ -180,11 +180,11 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let accept = async move {
             let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
-            Duplex::accept(stream, |_| Ok(())).await.unwrap()
+            Duplex::accept(None, stream, |_| Ok(())).await.unwrap()
         };
         let cluster = "test".to_owned();
         let hello = Hello { protocol: PROTOCOL, cluster, from: 9, to: 1, lane: Lane::Agent };
-        let (there, here) = futures::future::join(accept, Duplex::connect(&address, &hello)).await;
+        let (there, here) = futures::future::join(accept, Duplex::connect(None, &address, &hello)).await;
         let served = async move { Agents::default().serve(there.0, 9, Arc::new(Mute)).await };
         (here.unwrap(), served)
     }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::control::{self, Ask, Manners};
 use super::duplex::Duplex;
 use super::frame::Kind;
+use super::line::Wire;
 use super::wire::{Hello, Lane, PROTOCOL};
 use crate::error::CallError;
 use crate::limits::{AGENT_IDLE, AGENT_PENDING, AGENT_QUEUE, AGENT_WAYS_MAX, ENTRY_BYTES_MAX};
@@ -29,6 +30,8 @@ pub struct CallerOptions {
     /// A server that owes an answer and says nothing for this long is pinged, and given up after
     /// as long again.
     pub patience: Duration,
+    /// What connections run over; `None` is plain TCP.
+    pub wire: Option<Arc<dyn Wire>>,
 }
 
 /// Asks servers without being one. Cheap to clone; ends with [`Caller::stop`].
@@ -142,12 +145,12 @@ impl Caller {
         heard: Arc<Mutex<Option<Instant>>>,
         asks: mpsc::Receiver<Ask>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let CallerOptions { node, cluster, patience } = self.inner.options.clone();
+        let CallerOptions { node, cluster, patience, wire } = self.inner.options.clone();
         let manners = Manners { patience, pending: AGENT_PENDING, idle: Some(AGENT_IDLE), heard };
         let hello = Hello { protocol: PROTOCOL, cluster, from: node, to, lane: Lane::Agent };
         let connect = move || {
-            let (address, hello) = (address.clone(), hello.clone());
-            async move { Duplex::connect(&address, &hello).await }
+            let (address, hello, wire) = (address.clone(), hello.clone(), wire.clone());
+            async move { Duplex::connect(wire.as_deref(), &address, &hello).await }
         };
         control::run(connect, manners, asks)
     }
