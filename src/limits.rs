@@ -191,6 +191,23 @@ pub const WATCH_OUTPUT_BYTES_MAX: usize = 4 * 1024;
 pub const WATCH_RUN_MAX: Duration = Duration::from_hours(1);
 /// Members of one pool.
 pub const MEMBERS_MAX: usize = 10_000;
+/// Longest message of failure detection in one packet, in bytes: with the seal and what stands
+/// around it, it fits an Ethernet frame.
+pub const GOSSIP_BYTES_MAX: usize = 1_200;
+/// Longest that a member may say of itself (name, tags), in bytes: it travels in one packet.
+/// memberlist's bound for the tags alone is 512.
+pub const CARD_BYTES_MAX: usize = 900;
+/// Longest message of an exchange between two members, in bytes: what [`MEMBERS_MAX`] members say
+/// of themselves.
+pub const EXCHANGE_BYTES_MAX: u32 = 12 * 1024 * 1024;
+/// Packets that are taken in before timers are looked at again.
+pub const PACKETS_A_TURN_MAX: usize = 256;
+/// Questions to the whole pool whose numbers a member remembers, so that it answers none twice.
+pub const QUESTIONS_SEEN_MAX: usize = 256;
+/// Members whose last round trips are remembered for the network's coordinates.
+pub const ROUND_TRIPS_KEPT_MAX: usize = 1_024;
+/// Refusals of strangers that are remembered so that they are logged once.
+pub const COMPLAINTS_MAX: usize = 1_024;
 
 /// Longest event, in bytes, with all that Consul puts around it. Source: Consul, "Event".
 pub const EVENT_BYTES_MAX: usize = 512;
@@ -225,6 +242,8 @@ pub const SEAL_NOTE_EVERY: Duration = Duration::from_hours(1);
 
 const _: () = assert!(2 * DNS_CACHE_ANSWER_BYTES_MAX < DNS_CACHE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
+const _: () = assert!(CARD_BYTES_MAX + 200 < GOSSIP_BYTES_MAX);
+const _: () = assert!(MEMBERS_MAX * (CARD_BYTES_MAX + 60) < EXCHANGE_BYTES_MAX as usize);
 const _: () = assert!(EVENTS_A_MESSAGE_MAX <= EVENTS_SEEN_MAX);
 const _: () = assert!(BODY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(BACKUP_PART_BYTES + BODY_BYTES_MAX < COMMAND_BYTES_MAX);

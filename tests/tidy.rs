@@ -26,9 +26,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("gossip", &["model", "limits", "time", "lifecycle", "telemetry", "codec", "seal"]),
     (
         "replica",
-        &["store", "watch", "model", "rpc", "limits", "time", "lifecycle", "telemetry", "codec"],
+        &[
+            "store",
+            "watch",
+            "model",
+            "rpc",
+            "limits",
+            "time",
+            "lifecycle",
+            "telemetry",
+            "codec",
+            "seal",
+        ],
     ),
-    ("client", &["replica", "rpc", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
+    (
+        "client",
+        &["replica", "rpc", "model", "limits", "time", "lifecycle", "telemetry", "codec", "seal"],
+    ),
     ("agent", &["client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
     ("overlay", &["client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
     (

@@ -16,6 +16,7 @@ use crate::model::{
     SessionId, Unavailable, Written,
 };
 use crate::replica::{Ask, ClusterStatus, Digest, Line, LineOptions, Lost, StartError, Told};
+use crate::seal::Streams;
 use crate::{codec, limits, time};
 
 /// A server that owes an answer and is silent for twice this long is given up. It is alive as long
@@ -31,6 +32,8 @@ pub struct RemoteOptions {
     pub id: String,
     /// The data center, whose servers are asked.
     pub datacenter: String,
+    /// What connections to the servers run over.
+    pub streams: Streams,
     /// How long a request is held while no server does it.
     pub hold: Duration,
     /// The wait of a blocking read that names none.
@@ -71,6 +74,7 @@ impl Remote {
         members: watch::Receiver<MemberList>,
     ) -> Result<Self, StartError> {
         let line = Line::new(&LineOptions {
+            streams: options.streams.clone(),
             id: options.id.clone(),
             datacenter: options.datacenter.clone(),
             patience: PATIENCE,
@@ -295,6 +299,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Member, MemberStatus};
+    use crate::seal::Keyring;
 
     fn member(raft: u64, server_port: u16, status: MemberStatus) -> Arc<Member> {
         Arc::new(Member {
@@ -319,6 +324,7 @@ mod tests {
         let options = RemoteOptions {
             id: uuid::Uuid::from_u128(7 << 64).to_string(),
             datacenter: "dc1".to_owned(),
+            streams: Streams::new(Keyring::off(), "test"),
             hold: Duration::from_millis(500),
             wait_default: Duration::from_mins(5),
             wait_max: Duration::from_mins(10),

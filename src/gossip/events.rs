@@ -20,17 +20,14 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// The Lamport time that the next event of this member will at least have.
+    /// The Lamport clock: the time of the latest event that is known.
     pub(super) fn clock(&self) -> u64 {
         self.clock
     }
 
-    /// Takes an event of this member's own in and gives it with its time.
-    pub(super) fn fire(&mut self, mut event: Event, now: Instant) -> Event {
-        self.clock = self.clock.saturating_add(1);
-        event.ltime = self.clock;
-        self.remember(&event, now);
-        event
+    /// The time that an event of this member's own gets.
+    pub(super) fn next_time(&self) -> u64 {
+        self.clock.saturating_add(1)
     }
 
     /// Takes in what another member told, whose clock is `clock`; gives what is news, in order.
@@ -81,6 +78,14 @@ mod tests {
         Event { id: Uuid::from_u128(id), name: "e".to_owned(), ..Event::default() }
     }
 
+    /// Fires an event of the member's own.
+    fn fire(events: &mut Events, mut event: Event, now: Instant) -> Event {
+        event.ltime = events.next_time();
+        let news = events.hear(std::slice::from_ref(&event), events.clock(), now);
+        assert_eq!(news, [event.clone()]);
+        event
+    }
+
     fn ids(events: &[Event]) -> Vec<u128> {
         events.iter().map(|event| event.id.as_u128()).collect()
     }
@@ -89,12 +94,12 @@ mod tests {
     fn an_event_is_news_once_and_later_ones_have_later_times() {
         let now = time::now();
         let (mut one, mut two) = (Events::default(), Events::default());
-        let first = one.fire(event(1), now);
+        let first = fire(&mut one, event(1), now);
         let told = one.still_told(now);
         assert_eq!(ids(&two.hear(&told, one.clock(), now)), [1]);
         assert!(two.hear(&told, one.clock(), now).is_empty());
         assert!(one.hear(&two.still_told(now), two.clock(), now).is_empty());
-        let second = two.fire(event(2), now);
+        let second = fire(&mut two, event(2), now);
         assert!((first.ltime, second.ltime) == (1, 2));
         assert_eq!(ids(&one.hear(&two.still_told(now), two.clock(), now)), [2]);
     }
@@ -103,7 +108,7 @@ mod tests {
     fn an_event_is_told_for_a_while() {
         let now = time::now();
         let mut events = Events::default();
-        events.fire(event(1), now);
+        fire(&mut events, event(1), now);
         assert_eq!(ids(&events.still_told(now + EVENT_SPREAD / 2)), [1]);
         assert!(events.still_told(now + EVENT_SPREAD).is_empty());
     }
@@ -114,8 +119,8 @@ mod tests {
         let now = time::now();
         let (mut one, mut two) = (Events::default(), Events::default());
         one.hear(&[], u64::MAX, now);
-        assert_eq!(one.fire(event(1), now).ltime, u64::MAX);
-        one.fire(event(2), now);
+        assert_eq!(fire(&mut one, event(1), now).ltime, u64::MAX);
+        fire(&mut one, event(2), now);
         assert_eq!(ids(&two.hear(&one.still_told(now), one.clock(), now)), [1, 2]);
     }
 
@@ -124,7 +129,7 @@ mod tests {
         let now = time::now();
         let mut events = Events::default();
         let all = EVENTS_SEEN_MAX as u128 + 10;
-        let fired: Vec<Event> = (0..all).map(|id| events.fire(event(id), now)).collect();
+        let fired: Vec<Event> = (0..all).map(|id| fire(&mut events, event(id), now)).collect();
         assert_eq!(events.still_told(now).len(), EVENTS_A_MESSAGE_MAX);
         assert_eq!((events.seen.len(), events.order.len()), (EVENTS_SEEN_MAX, EVENTS_SEEN_MAX));
         assert!(events.hear(&fired[..1], 0, now).is_empty(), "forgotten, and too old");

@@ -1,58 +1,54 @@
-//! One exchange between two members: each says who it is and whom it knows.
+//! One call between two members over TCP: the caller's offer, the reply, and the cards that the
+//! other wants; each as a length (4 bytes, big-endian) and a record.
 
 use std::io::{Error, ErrorKind, Result};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use super::merge::{Offer, Reply, Rest};
 use crate::codec;
-use crate::model::{Event, Member};
+use crate::limits::EXCHANGE_BYTES_MAX;
+use crate::seal::Halves;
 
-/// Longest message, in bytes: as many members as there may be, at some hundred bytes each.
-const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
-
-/// What one member says to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Message {
-    /// Who speaks.
-    pub(super) from: Member,
-    /// Whom it knows.
-    pub(super) members: Vec<Member>,
-    /// The events of the last while, from the oldest on.
-    pub(super) events: Vec<Event>,
-    /// Its Lamport clock of events.
-    pub(super) event_clock: u64,
+/// Sends an offer and receives the reply.
+pub(super) async fn ask(halves: &mut Halves, offer: &Offer) -> Result<Reply> {
+    send(halves, offer).await?;
+    receive(halves).await
 }
 
-/// Speaks first, then listens.
-pub(super) async fn call(mut stream: TcpStream, message: &Message) -> Result<Message> {
-    stream.set_nodelay(true)?;
-    send(&mut stream, message).await?;
-    receive(&mut stream).await
+/// Sends the cards that the other wants, and waits until it has taken them in.
+pub(super) async fn finish(halves: &mut Halves, rest: &Rest) -> Result<()> {
+    send(halves, rest).await?;
+    receive::<()>(halves).await
 }
 
-/// Reads one message: a length in four bytes, big-endian, then the record.
-pub(super) async fn receive(stream: &mut TcpStream) -> Result<Message> {
-    let length = stream.read_u32().await?;
-    if length > MESSAGE_BYTES_MAX {
-        let why = format!("message of {length} bytes, at most {MESSAGE_BYTES_MAX}");
-        return Err(Error::new(ErrorKind::InvalidData, why));
+/// Receives one record.
+pub(super) async fn receive<T: DeserializeOwned>(halves: &mut Halves) -> Result<T> {
+    let length = halves.reader.read_u32().await?;
+    if length > EXCHANGE_BYTES_MAX {
+        return Err(invalid(format!("message of {length} bytes, at most {EXCHANGE_BYTES_MAX}")));
     }
     let mut bytes = Vec::new();
     // What is announced is not taken on trust: the buffer grows with what arrives.
-    stream.take(u64::from(length)).read_to_end(&mut bytes).await?;
-    codec::decode(&bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error))
+    let read = (&mut halves.reader).take(u64::from(length)).read_to_end(&mut bytes).await?;
+    if u32::try_from(read).ok() != Some(length) {
+        return Err(Error::from(ErrorKind::UnexpectedEof));
+    }
+    codec::decode(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
-/// Writes one message.
-pub(super) async fn send(stream: &mut TcpStream, message: &Message) -> Result<()> {
-    let bytes = codec::encode(message);
-    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
-    let Some(length) = length else {
-        return Err(Error::new(ErrorKind::InvalidData, "more members than a message holds"));
-    };
-    stream.write_u32(length).await?;
-    stream.write_all(&bytes).await?;
-    stream.flush().await
+/// Sends one record.
+pub(super) async fn send<T: Serialize>(halves: &mut Halves, record: &T) -> Result<()> {
+    let bytes = codec::encode(record);
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= EXCHANGE_BYTES_MAX);
+    let length = length.ok_or_else(|| invalid("more members than a message holds".to_owned()))?;
+    halves.writer.write_u32(length).await?;
+    halves.writer.write_all(&bytes).await?;
+    halves.writer.flush().await
+}
+
+fn invalid(why: String) -> Error {
+    Error::new(ErrorKind::InvalidData, why)
 }

@@ -1,18 +1,35 @@
 //! What the rest of the program holds of the pool.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::events::Events;
-use super::members::Members;
+use super::book::Card;
+use super::call;
+use super::complaints::Complaints;
+use super::identity::Identity;
+use super::keep;
+use super::pool::Pool;
+use super::questions::{Answer, KeyReport, KeyVerb, Question};
+use super::rumors::Rumor;
 use super::run;
 use crate::lifecycle::Tasks;
-use crate::model::{Event, Member, MemberList, MemberStatus};
+use crate::model::{Coordinate, Event, Member, MemberList, MemberStatus};
+use crate::seal::{Keyring, Streams};
 use crate::time;
+
+/// The label under which the pool's traffic is sealed: nothing else's can be passed off as it.
+pub(super) const LABEL: &str = "portolan pool 1";
+/// How long members may take to answer a question, for each power of ten of them.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
 
 /// What a member needs to know.
 pub struct Options {
@@ -32,6 +49,20 @@ pub struct Options {
     pub bootstrapped: Box<dyn Fn() -> bool + Send + Sync>,
     /// Takes each event of the pool once, this member's own too. One that finds it full is lost.
     pub events: mpsc::Sender<Event>,
+    /// The keys of the pool's traffic.
+    pub keyring: Keyring,
+    /// The file in which the others' addresses outlive a restart.
+    pub kept: Option<PathBuf>,
+    /// After how long a failed member, and one that left, is forgotten.
+    pub forget: (Duration, Duration),
+}
+
+/// Where a member listens: both at one port.
+pub struct Sockets {
+    /// For calls.
+    pub tcp: TcpListener,
+    /// For packets.
+    pub udp: UdpSocket,
 }
 
 /// The pool as this member sees it. Cheap to clone.
@@ -42,41 +73,69 @@ pub struct Gossip {
 
 pub(super) struct Inner {
     pub(super) options: Options,
-    pub(super) members: Mutex<Members>,
-    pub(super) events: Mutex<Events>,
-    /// Told when there is an event to spread at once.
-    pub(super) fired: Notify,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) udp: UdpSocket,
+    pub(super) streams: Streams,
+    pub(super) tasks: Tasks,
+    /// Told when the loop should look at its timers anew.
+    pub(super) wake: Notify,
     pub(super) told: watch::Sender<MemberList>,
+    pub(super) told_at: Mutex<Option<Instant>>,
+    /// Who waits for answers to which question.
+    pub(super) asking: Mutex<BTreeMap<u64, mpsc::Sender<Answer>>>,
     /// Becomes true when nobody was found in as many attempts as there may be.
     pub(super) gave_up: watch::Sender<bool>,
+    pub(super) complaints: Mutex<Complaints>,
 }
 
 impl Gossip {
-    /// Begins to listen, to call and to look for others. Members are told on `told`, this one
+    /// Begins to listen, to probe and to look for others. Members are told on `told`, this one
     /// first, before this returns.
+    ///
+    /// # Errors
+    ///
+    /// What this member says of itself is too long, or its address is none.
     pub fn start(
         options: Options,
-        listener: TcpListener,
+        sockets: Sockets,
         told: watch::Sender<MemberList>,
         tasks: &Tasks,
-    ) -> Self {
-        let members = Mutex::new(Members::new(options.me.clone()));
-        let (events, fired) = (Mutex::default(), Notify::new());
-        let gave_up = watch::Sender::new(false);
-        let inner = Inner { options, members, events, fired, told, gave_up };
+    ) -> Result<Self, String> {
+        let me = identity(&options.me)?;
+        let card = Card { version: 1, member: options.me.clone() };
+        if !card.fits() {
+            return Err("name and tags of this node are too long for the pool".to_owned());
+        }
+        let pool = Mutex::new(Pool::new(me, card, time::now(), time::random()));
+        let inner = Inner {
+            streams: Streams::new(options.keyring.clone(), LABEL),
+            options,
+            pool,
+            udp: sockets.udp,
+            tasks: tasks.clone(),
+            wake: Notify::new(),
+            told,
+            told_at: Mutex::new(None),
+            asking: Mutex::default(),
+            gave_up: watch::Sender::new(false),
+            complaints: Mutex::default(),
+        };
         let gossip = Self { inner: Arc::new(inner) };
-        gossip.inner.tell();
-        tasks.spawn(run::listen(gossip.clone(), listener, tasks.clone()));
-        tasks.spawn(run::call_all(gossip.clone(), tasks.shutdown()));
-        tasks.spawn(run::spread_events(gossip.clone(), tasks.shutdown()));
-        tasks.spawn(run::join_until_found(gossip.clone(), tasks.shutdown()));
-        gossip
+        run::flush(&gossip.inner);
+        let inner = || Arc::clone(&gossip.inner);
+        tasks.spawn(run::packets(inner(), tasks.shutdown()));
+        tasks.spawn(call::listen(inner(), sockets.tcp, tasks.shutdown()));
+        tasks.spawn(call::exchange_now_and_then(inner(), tasks.shutdown()));
+        tasks.spawn(call::reconnect(inner(), tasks.shutdown()));
+        tasks.spawn(call::join_until_found(inner(), tasks.shutdown()));
+        tasks.spawn(keep::keep(inner(), tasks.shutdown()));
+        Ok(gossip)
     }
 
     /// All members that this one knows, itself among them, by name; without those that left and
     /// were told to be forgotten.
-    pub fn members(&self) -> Vec<Member> {
-        self.inner.members.lock().shown()
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.inner.pool.lock().heard.lock().book.shown().to_vec()
     }
 
     /// Calls each of `addresses` (`host` or `host:port`) once; returns how many answered.
@@ -85,38 +144,75 @@ impl Gossip {
     ///
     /// When none did: why, address by address.
     pub async fn join(&self, addresses: &[String]) -> Result<usize, String> {
-        run::join(&self.inner, addresses).await
+        call::join(&self.inner, addresses).await
     }
 
     /// Throws an event into the pool, this member included; it should fit ([`Event::fits`]).
     ///
-    /// Returns at once. Members that can be called hear of it within moments, others while they
-    /// come back within [`crate::limits::EVENT_SPREAD`]; nobody says whether they did.
+    /// Returns at once. Members hear of it within moments; nobody says whether they did.
     ///
     /// Source: Consul HTTP API, "Fire Event".
     pub fn fire(&self, event: Event) {
-        let event = self.inner.events.lock().fire(event, time::now());
-        self.inner.hand_on(event);
-        self.inner.fired.notify_one();
+        self.inner.pool.lock().fire(event, time::now());
+        run::flush(&self.inner);
     }
 
-    /// Says goodbye to all that answer; returns when each was told or did not answer.
+    /// Says goodbye to all that answer; returns when each was told or did not answer in time.
     pub async fn leave(&self) {
-        self.inner.members.lock().change_me(|me| me.status = MemberStatus::Left);
-        self.inner.tell();
-        run::call_once(&self.inner).await;
+        self.inner.pool.lock().leave(time::now());
+        run::flush(&self.inner);
+        call::tell_all(&self.inner).await;
+        keep::forget(&self.inner);
     }
 
-    /// Declares a member that does not answer gone; false when none has this name. `prune`
-    /// forgets it as well, once the others were told.
+    /// Declares the members of this name that do not answer gone; false when none has it.
+    /// `prune` has them shown no more.
     pub fn force_leave(&self, name: &str, prune: bool) -> bool {
-        let found = self.inner.members.lock().force_leave(name);
-        self.inner.tell();
-        if prune {
-            self.inner.members.lock().prune(name);
-            self.inner.tell();
-        }
+        let found = self.inner.pool.lock().force_leave(name, prune, time::now());
+        run::flush(&self.inner);
         found
+    }
+
+    /// Has every member do something to its keyring; returns when all have answered, or after
+    /// some seconds.
+    ///
+    /// Source: Consul HTTP API, "Keyring".
+    pub async fn keyring(&self, verb: KeyVerb) -> KeyReport {
+        let mut report = KeyReport { members: self.members(), ..KeyReport::default() };
+        report.members.retain(|member| member.status == MemberStatus::Alive);
+        let alive = report.members.len();
+        let (sender, mut answers) = mpsc::channel(2 * alive.max(1));
+        let id = time::random();
+        self.inner.asking.lock().insert(id, sender);
+        let from = self.inner.pool.lock().me();
+        let question = Rumor::Question(Question { id, from, verb });
+        self.inner.pool.lock().tell(&question, time::now());
+        run::flush(&self.inner);
+        let collected = async {
+            while report.answers.len() < alive
+                && let Some(answer) = answers.recv().await
+            {
+                // An answer is sent twice, for one may be lost.
+                report.answers.insert(answer.member, answer.outcome);
+            }
+        };
+        let limit = ANSWER_TIME * alive.max(10).ilog10();
+        if tokio::time::timeout(limit, collected).await.is_err() {
+            tracing::warn!(answered = report.answers.len(), alive, "not all members answered");
+        }
+        self.inner.asking.lock().remove(&id);
+        report
+    }
+
+    /// Where this member lies in the space of round trips.
+    pub fn coordinate(&self) -> Coordinate {
+        self.inner.pool.lock().coordinate()
+    }
+
+    /// How far this member mistrusts its own judgement of others: 0 is well, 8 the worst. Source:
+    /// Serf, `health_score`.
+    pub fn health_score(&self) -> u32 {
+        self.inner.pool.lock().health_score()
     }
 
     /// Returns once this member has given up looking for others. May be dropped at any time.
@@ -126,23 +222,9 @@ impl Gossip {
     }
 }
 
-impl Inner {
-    /// Gives an event to whoever takes them here.
-    pub(super) fn hand_on(&self, event: Event) {
-        if let Err(error) = self.options.events.try_send(event) {
-            tracing::warn!(%error, "an event is lost here");
-        }
-    }
-
-    /// Tells the members where they differ from what was told last.
-    pub(super) fn tell(&self) {
-        let all = self.members.lock().all();
-        self.told.send_if_modified(|last| {
-            let news = *last != all;
-            if news {
-                *last = all;
-            }
-            news
-        });
-    }
+fn identity(me: &Member) -> Result<Identity, String> {
+    let ip = me.address.parse::<IpAddr>();
+    let ip = ip.map_err(|_no| format!("{:?} is no address for the pool", me.address))?;
+    let id = Uuid::parse_str(&me.id).map_err(|error| format!("{:?}: {error}", me.id))?;
+    Ok(Identity { generation: me.generation, at: SocketAddr::new(ip, me.port), id })
 }

@@ -1,6 +1,7 @@
 //! `/v1/operator/autopilot`: its settings, which Raft keeps, and how the servers are.
 //! Source: Consul HTTP API, "Autopilot".
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -144,7 +145,7 @@ struct Judged {
 }
 
 impl Judged {
-    fn of(server: ServerHealth, members: &[Member], settings: &Autopilot) -> Self {
+    fn of(server: ServerHealth, members: &[Arc<Member>], settings: &Autopilot) -> Self {
         let member = members.iter().find(|member| member.id == server.id);
         let status = match member.map(|member| member.status) {
             Some(MemberStatus::Alive) => "alive",
@@ -305,7 +306,7 @@ mod tests {
             raft: 0,
         };
         let judge = |server: &ServerHealth, member: &Member| {
-            let all = [member.clone()];
+            let all = [Arc::new(member.clone())];
             Judged::of(server.clone(), &all, &Autopilot::default())
         };
         let judged = judge(&well, &member);

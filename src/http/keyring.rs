@@ -1,14 +1,16 @@
-//! `/v1/operator/keyring`: encryption of gossip is off, and this says so as Consul does.
+//! `/v1/operator/keyring`: the keys of all members. There is one pool; where Consul has another of
+//! all data centers, the servers are shown for it.
 //! Source: Consul HTTP API, "Keyring".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::call::{Call, Outcome};
+use super::call::{Call, Outcome, Output};
 use super::error::Failure;
 use super::json::{self, Fields};
 use super::number::{self, quoted};
+use crate::gossip::{KeyReport, KeyVerb};
 
 /// Bytes of a body that names a key.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -19,17 +21,35 @@ fn bad(text: &str) -> Failure {
     Failure::bad(format!("Bad request: {text}"))
 }
 
-/// `GET`: the keys; there are none.
-pub(super) fn list(call: &Call) -> Outcome {
-    relay_factor(call)?;
-    let local = local_only(call)?;
+/// `GET`: the keys, and how many members have each.
+pub(super) async fn list(call: Call) -> Outcome {
+    relay_factor(&call)?;
+    let local = local_only(&call)?;
     call.check_datacenter()?;
-    on_a_server(call)?;
-    Err(refused(call, local, "Keyring is empty (encryption not enabled)"))
+    on_a_server(&call)?;
+    let report = call.rooms.gossip.keyring(KeyVerb::List).await;
+    judge(&call, &report, local)?;
+    let row = |wide: bool, report: &KeyReport| {
+        let (keys, primary) = report.keys();
+        json!({
+            "WAN": wide,
+            "Datacenter": call.options.datacenter,
+            "Segment": "",
+            "Keys": keys,
+            "PrimaryKeys": primary,
+            "NumNodes": report.members.len(),
+        })
+    };
+    let mut rows = vec![row(false, &report)];
+    if !local {
+        rows.insert(0, row(true, &servers(&report)));
+    }
+    Ok(call.json(&rows))
 }
 
-/// `POST`, `PUT` and `DELETE`: a new key, the key to use, a key that goes. None can be.
-pub(super) async fn change(mut call: Call) -> Outcome {
+/// `POST`, `PUT` and `DELETE`: a new key, the key to use, a key that goes. Returns when every
+/// member has done it, or some seconds later with those that have not.
+pub(super) async fn change(mut call: Call, verb: fn(String) -> KeyVerb) -> Outcome {
     let body = call.body(BODY_BYTES_MAX, "limits").await?;
     let decode = |text: String| bad(&format!("Request decode failed: {text}"));
     let value = json::parse(&body).map_err(decode)?;
@@ -55,7 +75,50 @@ pub(super) async fn change(mut call: Call) -> Outcome {
             format!("{datacenter} (LAN) error: {why}"),
         ])));
     }
-    Err(refused(&call, false, "No keyring to modify (encryption not enabled)"))
+    let report = call.rooms.gossip.keyring(verb(key)).await;
+    judge(&call, &report, false)?;
+    Ok(Output::empty())
+}
+
+fn servers(report: &KeyReport) -> KeyReport {
+    report.of(|member| member.server_port > 0)
+}
+
+/// Fails where a member failed, or did not answer.
+fn judge(call: &Call, report: &KeyReport, local: bool) -> Result<(), Failure> {
+    let datacenter = &call.options.datacenter;
+    let mut lines = Vec::new();
+    if !local {
+        let wide = |name: &str| format!("{name}.{datacenter}");
+        lines.extend(complaints("WAN", &servers(report), wide));
+    }
+    lines.extend(complaints(&format!("{datacenter} (LAN)"), report, str::to_owned));
+    if lines.is_empty() { Ok(()) } else { Err(Failure::internal(errors(&lines))) }
+}
+
+/// What went wrong in one pool, in the words of Serf.
+fn complaints(pool: &str, report: &KeyReport, shown: impl Fn(&str) -> String) -> Vec<String> {
+    let (asked, failed) = (report.members.len(), report.failed());
+    let answered = report.answers.len();
+    if failed.is_empty() && answered == asked {
+        return Vec::new();
+    }
+    let head = if failed.is_empty() {
+        format!("{pool} error: {answered}/{asked} nodes reported success")
+    } else {
+        format!("{pool} error: {}/{asked} nodes reported failure", failed.len())
+    };
+    let each = failed.iter().map(|(name, why)| format!("{}: {}", shown(name), capital(why)));
+    std::iter::once(head).chain(each).collect()
+}
+
+/// Serf's errors begin with a capital where Consul prints them, but for those about a key's form.
+fn capital(why: &str) -> String {
+    let mut letters = why.chars();
+    match letters.next() {
+        Some(first) if !why.starts_with("key ") => first.to_uppercase().chain(letters).collect(),
+        _ => why.to_owned(),
+    }
 }
 
 /// Fails on an agent without a server, as Consul does.
@@ -98,22 +161,6 @@ fn local_only(call: &Call) -> Result<bool, Failure> {
             quoted(text)
         ))
     })
-}
-
-/// What every member of both pools says; of the wide one's only this.
-fn refused(call: &Call, local: bool, why: &str) -> Failure {
-    let (datacenter, node) = (&call.options.datacenter, &call.options.node_name);
-    let members = call.rooms.gossip.members();
-    let count = members.len();
-    let mut lines = Vec::new();
-    if !local {
-        let servers = members.iter().filter(|member| member.server_port > 0).count();
-        lines.push(format!("WAN error: {servers}/{servers} nodes reported failure"));
-        lines.push(format!("{node}.{datacenter}: {why}"));
-    }
-    lines.push(format!("{datacenter} (LAN) error: {count}/{count} nodes reported failure"));
-    lines.push(format!("{node}: {why}"));
-    Failure::internal(errors(&lines))
 }
 
 /// Several errors as Go's collection of them prints.

@@ -76,7 +76,7 @@ fn debug_config(call: &Call) -> Value {
 }
 
 /// What is counted, all as text as Consul has it.
-fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[Member]) -> Value {
+fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[std::sync::Arc<Member>]) -> Value {
     let of = |status| members.iter().filter(|member| member.status == status).count().to_string();
     let pool = json!({
         "encrypted": "false",
@@ -112,8 +112,10 @@ fn servers_cluster(status: &ClusterStatus) -> Value {
 }
 
 /// What an agent without a server says of it.
-fn agents_cluster(members: &[Member]) -> Value {
-    let there = |member: &&Member| member.server_port > 0 && member.status == MemberStatus::Alive;
+fn agents_cluster(members: &[std::sync::Arc<Member>]) -> Value {
+    let there = |member: &&std::sync::Arc<Member>| {
+        member.server_port > 0 && member.status == MemberStatus::Alive
+    };
     let servers = members.iter().filter(there).count();
     json!({"acl": "disabled", "known_servers": servers.to_string(), "server": "false"})
 }

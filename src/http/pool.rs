@@ -1,6 +1,8 @@
 //! `/v1/agent`: the pool of members, this agent's place in it, and its own start and end.
 //! Source: Consul HTTP API, "Agent".
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
@@ -66,7 +68,7 @@ pub(super) fn leave(call: &Call) -> Output {
 /// `PUT /v1/agent/force-leave/<node>`. `prune` forgets the member at once, instead of showing it
 /// as one that left.
 pub(super) fn force_leave(call: &Call) -> Outcome {
-    let known = |member: &Member| member.name == call.rest;
+    let known = |member: &Arc<Member>| member.name == call.rest;
     if !call.rooms.gossip.members().iter().any(known) {
         let text = format!("agent: No node found with name '{}'", call.rest);
         return Err(Failure::internal(text));

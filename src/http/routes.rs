@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use axum::http::Method;
 
+use crate::gossip::KeyVerb;
+
 use super::call::{Call, Outcome, Output};
 use super::{
     agent, autopilot, catalog, coordinate, event, health, host, keyring, kv, local_health, mesh,
@@ -370,15 +372,30 @@ static ROUTES: &[Route] = &[
         Later(|call| Box::pin(autopilot::state(call))),
         "likewise, by server",
     ),
-    row(GET, "/v1/operator/keyring", Now(keyring::list), "the keys of gossip: there are none"),
+    row(
+        GET,
+        "/v1/operator/keyring",
+        Later(|call| Box::pin(keyring::list(call))),
+        "the keys of the pool",
+    ),
     row(
         POST,
         "/v1/operator/keyring",
-        Later(|call| Box::pin(keyring::change(call))),
-        "says that encryption is off",
+        Later(|call| Box::pin(keyring::change(call, KeyVerb::Install))),
+        "gives every member a key",
     ),
-    row(PUT, "/v1/operator/keyring", Later(|call| Box::pin(keyring::change(call))), "likewise"),
-    row(DELETE, "/v1/operator/keyring", Later(|call| Box::pin(keyring::change(call))), "likewise"),
+    row(
+        PUT,
+        "/v1/operator/keyring",
+        Later(|call| Box::pin(keyring::change(call, KeyVerb::Use))),
+        "has every member encrypt with a key",
+    ),
+    row(
+        DELETE,
+        "/v1/operator/keyring",
+        Later(|call| Box::pin(keyring::change(call, KeyVerb::Remove))),
+        "takes a key from every member",
+    ),
     row(
         GET,
         "/v1/catalog/connect/",

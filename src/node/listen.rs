@@ -6,6 +6,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::run::NodeError;
 use crate::config::{Config, Listen};
+use crate::gossip;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -14,8 +15,8 @@ const BACKLOG: i32 = 1024;
 pub(super) struct Ports {
     /// Other servers, and agents; on a server only.
     pub(super) peers: Option<TcpListener>,
-    /// The pool.
-    pub(super) pool: TcpListener,
+    /// The pool: calls and packets.
+    pub(super) pool: gossip::Sockets,
     /// HTTP.
     pub(super) http: Vec<TcpListener>,
     /// DNS over UDP.
@@ -55,7 +56,10 @@ pub(super) fn open(config: &Config) -> Result<Ports, NodeError> {
     let peers = || tcp("server", config.bind_addr, config.ports.server);
     Ok(Ports {
         peers: config.server.then(peers).transpose()?,
-        pool: tcp("serf_lan", config.bind_addr, config.ports.serf_lan)?,
+        pool: gossip::Sockets {
+            tcp: tcp("serf_lan", config.bind_addr, config.ports.serf_lan)?,
+            udp: udp("serf_lan", config.bind_addr, config.ports.serf_lan)?,
+        },
         http,
         dns_udp,
         dns_tcp,

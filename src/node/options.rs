@@ -27,6 +27,10 @@ const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::fr
 
 /// What the peer protocol's connections are encrypted as.
 const PEERS: &str = "peers";
+/// How long the pool remembers a member that failed. Source: Consul, `reconnect_timeout`.
+const MEMBER_FAILED: Duration = Duration::from_hours(72);
+/// How long it remembers one that left. Source: Serf, `TombstoneTimeout`.
+const MEMBER_LEFT: Duration = Duration::from_hours(24);
 
 /// Where a server finds itself: what every room needs of it.
 pub(super) struct Place {
@@ -71,6 +75,7 @@ pub(super) fn remote(config: &Config, place: &Place) -> client::RemoteOptions {
     client::RemoteOptions {
         id: place.id.to_string(),
         datacenter: config.datacenter.clone(),
+        streams: Streams::new(place.keyring.clone(), PEERS),
         hold: config.performance.rpc_hold_timeout,
         wait_default: config.default_query_time,
         wait_max: config.max_query_time,
@@ -105,6 +110,9 @@ pub(super) fn gossip(
     events: mpsc::Sender<Event>,
 ) -> gossip::Options {
     gossip::Options {
+        keyring: place.keyring.clone(),
+        kept: (!config.dev).then(|| place.dir.join("serf/local.snapshot")),
+        forget: (MEMBER_FAILED, MEMBER_LEFT),
         me: identity::member(config, place.id, &place.address),
         join: config.retry_join.clone(),
         join_once: config.start_join.clone(),

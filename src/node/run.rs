@@ -175,7 +175,7 @@ impl Node {
         let side = Side::start((config, place), &metrics, ports.peers, members, &core).await?;
         let (heard, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let options = options::gossip(config, place, side.replica().cloned(), heard);
-        let gossip = Gossip::start(options, ports.pool, told, &core);
+        let gossip = Gossip::start(options, ports.pool, told, &core).map_err(NodeError::Config)?;
         let client = side.client();
         let agent = Agent::start(options::agent(config, place), client.clone(), pool, &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;

@@ -1,5 +1,6 @@
 //! The way of a process without a replica to the replicas of the servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::agents::{Ask, Told};
 use super::autopilot;
 use super::start::StartError;
 use crate::codec;
+use crate::seal::Streams;
 
 /// What a [`Line`] needs to know.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct LineOptions {
     pub datacenter: String,
     /// A server that owes an answer and is silent for twice this long is given up.
     pub patience: Duration,
+    /// What its connections run over.
+    pub streams: Streams,
 }
 
 /// Asks the replicas of servers. Cheap to clone.
@@ -47,7 +51,9 @@ impl Line {
         let no_id = || StartError::Id(options.id.clone());
         let node = autopilot::node_id(&options.id).ok_or_else(no_id)?;
         let (cluster, patience) = (options.datacenter.clone(), options.patience);
-        Ok(Self { caller: Caller::new(CallerOptions { node, cluster, patience }) })
+        let wire: Arc<dyn raft::Wire> = Arc::new(options.streams.clone());
+        let options = CallerOptions { node, cluster, patience, wire: Some(wire) };
+        Ok(Self { caller: Caller::new(options) })
     }
 
     /// Asks the server of this number in Raft, at `address`. Dropping the future drops the work.

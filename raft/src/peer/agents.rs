@@ -184,7 +184,8 @@ mod tests {
         };
         let cluster = "test".to_owned();
         let hello = Hello { protocol: PROTOCOL, cluster, from: 9, to: 1, lane: Lane::Agent };
-        let (there, here) = futures::future::join(accept, Duplex::connect(None, &address, &hello)).await;
+        let (there, here) =
+            futures::future::join(accept, Duplex::connect(None, &address, &hello)).await;
         let served = async move { Agents::default().serve(there.0, 9, Arc::new(Mute)).await };
         (here.unwrap(), served)
     }
