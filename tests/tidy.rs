@@ -135,7 +135,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tar", &["http", "cli"]),
     ("sha2", &["http", "cli", "agent", "store"]),
     ("getrandom", &["cli", "gossip", "time"]),
-    ("ring", &["seal"]),
+    ("ring", &["agent", "seal"]),
     ("rustix", &["agent", "node", "telemetry"]),
     ("snow", &["seal"]),
     ("socket2", &["node", "raft-crate"]),

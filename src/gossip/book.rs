@@ -175,6 +175,12 @@ impl Book {
         self.known.get(&id).and_then(|known| known.life).map(|life| life.up)
     }
 
+    /// Members that live and of whom nothing else is known yet.
+    pub(super) fn strangers(&self) -> Vec<Identity> {
+        let lives = self.known.values().filter(|known| known.card.is_none());
+        lives.filter_map(|known| known.life).filter(|life| life.up).map(|l| l.identity).collect()
+    }
+
     /// Whether there is no place left for a member that is not known yet.
     pub(super) fn is_full_for(&self, id: Uuid) -> bool {
         self.known.len() >= MEMBERS_MAX && !self.knows(id)
@@ -325,8 +331,10 @@ mod tests {
         let mut book = book(now);
         book.lives(identity(2, 1), true, now);
         assert_eq!(status(&book, 2), None);
+        assert_eq!(book.strangers(), [identity(2, 1)]);
         assert!(book.take(card(2, 1, 1, MemberStatus::Alive), now));
         assert_eq!(status(&book, 2), Some(MemberStatus::Alive));
+        assert!(book.strangers().is_empty());
         assert!(!book.take(card(2, 1, 1, MemberStatus::Left), now), "no newer than the first");
         book.lives(identity(2, 1), false, now);
         assert_eq!(status(&book, 2), Some(MemberStatus::Failed));

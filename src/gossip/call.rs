@@ -25,7 +25,7 @@ use crate::time;
 /// How long one call may take, from connecting to the last byte.
 const CALL_TIME: Duration = Duration::from_secs(5);
 /// How long a call to an address that may be nobody's may take to be answered.
-const JOIN_TIME: Duration = Duration::from_secs(2);
+const JOIN_TIME: Duration = Duration::from_secs(4);
 /// How long somebody who connected may take to speak and to listen.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Callers answered at once.
@@ -37,6 +37,8 @@ const CALLS_MAX: usize = 32;
 const EXCHANGE_PERIOD: Duration = Duration::from_secs(30);
 /// A pool that is twice as large exchanges half as often, and so on. Source: memberlist.
 const EXCHANGE_MEMBERS: usize = 32;
+/// Between two looks whether there is somebody of whom only the life is known.
+const STRANGER_PERIOD: Duration = Duration::from_secs(1);
 /// Between two attempts to find a member again that failed.
 const RECONNECT_PERIOD: Duration = Duration::from_secs(5);
 /// How long a goodbye may take altogether.
@@ -163,30 +165,51 @@ pub(super) async fn exchange_now_and_then(inner: Arc<Inner>, mut shutdown: Shutd
     }
 }
 
-/// Looks again for members that failed, so that a pool that was cut in two comes together.
+/// Looks again for members that failed, so that a pool that was cut in two comes together; and asks
+/// those who they are of whom only the life is known, because what they said was lost.
 pub(super) async fn reconnect(inner: Arc<Inner>, mut shutdown: Shutdown) {
+    let mut looked = time::now();
     loop {
         // As above.
         tokio::select! {
-            () = tokio::time::sleep(RECONNECT_PERIOD) => {}
+            () = tokio::time::sleep(STRANGER_PERIOD) => {}
             () = shutdown.wait() => return,
         }
-        let failed = others(&inner, MemberStatus::Failed);
-        let alive = others(&inner, MemberStatus::Alive).len();
-        // All together make about one attempt for each member that failed. Source: Serf.
-        let chance = u64::try_from(alive + 1).unwrap_or(u64::MAX);
-        let drawn = time::random() % chance;
-        if inner.pool.lock().has_left() || drawn >= u64::try_from(failed.len()).unwrap_or(u64::MAX)
-        {
+        if inner.pool.lock().has_left() {
             continue;
         }
-        if let Some(member) = pick(&failed) {
-            let whom = Uuid::parse_str(&member.id).ok();
-            let address = host_port(&member.address, member.port);
-            let found = call_within(&inner, &address, (Extent::Pair, whom), JOIN_TIME).await;
-            tracing::debug!(member = member.name, found = found.is_ok(), "looked for it again");
+        let strangers = inner.pool.lock().heard.lock().book.strangers();
+        let few = futures::stream::iter(strangers.into_iter().take(CALLS_MAX));
+        few.for_each_concurrent(CALLS_MAX, |stranger| look_for(&inner, stranger.at, stranger.id))
+            .await;
+        if looked.elapsed() >= RECONNECT_PERIOD {
+            looked = time::now();
+            look_for_failed(&inner).await;
         }
     }
+}
+
+async fn look_for_failed(inner: &Arc<Inner>) {
+    let failed = others(inner, MemberStatus::Failed);
+    let alive = others(inner, MemberStatus::Alive).len();
+    // All together make about one attempt for each member that failed. Source: Serf.
+    let chance = u64::try_from(alive + 1).unwrap_or(u64::MAX);
+    let drawn = time::random() % chance;
+    if drawn >= u64::try_from(failed.len()).unwrap_or(u64::MAX) {
+        return;
+    }
+    if let Some(member) = pick(&failed)
+        && let Ok(ip) = member.address.parse()
+        && let Ok(whom) = Uuid::parse_str(&member.id)
+    {
+        look_for(inner, SocketAddr::new(ip, member.port), whom).await;
+    }
+}
+
+async fn look_for(inner: &Arc<Inner>, at: SocketAddr, whom: Uuid) {
+    let about = (Extent::Pair, Some(whom));
+    let found = call_within(inner, &at.to_string(), about, JOIN_TIME).await;
+    tracing::debug!(%at, %whom, found = found.is_ok(), "looked for a member");
 }
 
 fn others(inner: &Inner, status: MemberStatus) -> Vec<Arc<Member>> {

@@ -66,6 +66,9 @@ pub(super) async fn keep(inner: Arc<Inner>, mut shutdown: Shutdown) {
 /// Written aside, synced and renamed: a crash leaves the old text or the new one.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     let mut file = std::fs::File::create(&aside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
