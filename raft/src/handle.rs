@@ -283,10 +283,24 @@ impl Raft {
     ///
     /// # Errors
     ///
-    /// [`MembershipError::Unknown`] may leave the joint configuration in place: the same call
-    /// on the leader ends it.
+    /// [`MembershipError::Unknown`] may leave the joint configuration in place, and so does a
+    /// call that is dropped: the same call on the leader ends it, or [`Raft::settle`].
     pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
         self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+    }
+
+    /// Ends a change of voters that began and did not end, as when its leader died in between
+    /// ([`Status::joint`]): what it was to become is what holds. Voters that it took their vote
+    /// from stay as learners. Changes nothing where there is no such change.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError`].
+    pub async fn settle(&self) -> Result<(), MembershipError> {
+        if !self.now().joint {
+            return Ok(());
+        }
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), true).await
     }
 
     /// Removes a member, voter or learner. Returns when that is committed.

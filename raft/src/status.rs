@@ -35,6 +35,8 @@ pub struct Status {
     pub voters: Arc<BTreeSet<NodeId>>,
     /// Members without a vote.
     pub learners: Arc<BTreeSet<NodeId>>,
+    /// Whether a change of voters has begun and not ended: see `Raft::settle`.
+    pub joint: bool,
     /// On the leader: for each member, the index up to which its log is known to be the same.
     pub matched: BTreeMap<NodeId, u64>,
 }
@@ -57,6 +59,7 @@ impl Status {
             peers: Arc::clone(&self.peers),
             voters: Arc::clone(&self.voters),
             learners: Arc::clone(&self.learners),
+            joint: false,
             matched: BTreeMap::new(),
         };
         if let Some(replication) = &metrics.replication {
@@ -64,6 +67,7 @@ impl Status {
             status.matched = replication.iter().map(matched).collect();
         }
         let membership = metrics.membership_config.membership();
+        status.joint = membership.get_joint_config().len() > 1;
         if !membership.nodes().eq(self.peers.iter()) {
             let peers = membership.nodes().map(|(id, peer)| (*id, peer.clone()));
             status.peers = Arc::new(peers.collect());
