@@ -53,6 +53,8 @@ pub const FILTER_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Callers who may wait for the configuration to be read anew; more of them wait at the door.
 pub const RELOADS_WAITING_MAX: usize = 8;
+/// Callers who may wait until this node has left; more of them wait at the door.
+pub const LEAVES_WAITING_MAX: usize = 8;
 
 /// A blocking read without `wait`. Source: Consul, `default_query_time`.
 pub const WAIT_DEFAULT: Duration = Duration::from_mins(5);
@@ -86,8 +88,27 @@ pub const AGENT_SERVER_TIME: Duration = Duration::from_mins(2);
 /// A server that failed an agent is passed over for this long, as long as there is another.
 pub const AGENT_SERVER_REST: Duration = Duration::from_secs(10);
 
-/// A learner this many log entries behind, or fewer, becomes a voter.
-pub const PROMOTE_BEHIND_MAX: u64 = 1_000;
+/// Longest that a leader waits for one change of Raft's membership. A change needs two commits,
+/// and one of a joint configuration whose new half is slow needs its snapshot first; what did not
+/// end by then is looked at again.
+pub const MEMBERSHIP_CHANGE_MAX: Duration = Duration::from_secs(10);
+/// How long a server that the leader has led without ever seeing in the pool may still be on its
+/// way there: the pool of a server that has just started is not whole.
+pub const UNSEEN_GRACE: Duration = Duration::from_secs(30);
+/// How long a node of the catalog that no member stands for is shown as critical before it is
+/// removed: time to bring it back, or to see that an import brought what is not here.
+pub const UNSEEN_KEPT: Duration = Duration::from_mins(5);
+/// The leader compares all members with the catalog once in so long. Source: Consul, its
+/// `reconcile_interval`.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_mins(1);
+/// How long a server that leaves waits, once it has drained, to be out of Raft's configuration.
+/// Source: Consul, its
+/// `raftRemoveGracePeriod`.
+pub const LEAVE_GRACE: Duration = Duration::from_secs(5);
+/// Names of members that wait to be declared gone; one more is told in a later round.
+pub const DISMISSALS_WAITING_MAX: usize = 256;
+/// How long a server stands by the set of servers with which it agreed to begin.
+pub const FOUNDING_PROMISE: Duration = Duration::from_secs(5);
 
 /// Shortest session TTL. Source: Consul, `session_ttl_min`.
 pub const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
@@ -240,6 +261,7 @@ pub const SEAL_NOTES_MAX: usize = 1_024;
 /// How often a refusal of the same peer for the same cause is logged.
 pub const SEAL_NOTE_EVERY: Duration = Duration::from_hours(1);
 
+const _: () = assert!(RECONCILE_INTERVAL.as_secs() < UNSEEN_KEPT.as_secs());
 const _: () = assert!(2 * DNS_CACHE_ANSWER_BYTES_MAX < DNS_CACHE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(CARD_BYTES_MAX + 200 < GOSSIP_BYTES_MAX);

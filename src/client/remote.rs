@@ -15,7 +15,7 @@ use crate::model::{
     Command, Consistency, Index, MemberList, Query, Read, ReadOptions, ServerHealth, Session,
     SessionId, Unavailable, Written,
 };
-use crate::replica::{Ask, ClusterStatus, Digest, Line, LineOptions, Lost, StartError, Told};
+use crate::replica::{Ask, ClusterStatus, Digest, Line, LineOptions, Lost, Told};
 use crate::seal::Streams;
 use crate::{codec, limits, time};
 
@@ -28,8 +28,8 @@ const REST: Duration = Duration::from_millis(100);
 /// What a [`Remote`] needs to know.
 #[derive(Clone, Debug)]
 pub struct RemoteOptions {
-    /// This agent's UUID as text.
-    pub id: String,
+    /// A number for this agent, which is never 0.
+    pub number: u64,
     /// The data center, whose servers are asked.
     pub datacenter: String,
     /// What connections to the servers run over.
@@ -65,20 +65,13 @@ impl fmt::Debug for Remote {
 
 impl Remote {
     /// Asks the servers among `members`. Must be called within tokio's runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::Id`] if the agent's id is no usable UUID.
-    pub fn new(
-        options: RemoteOptions,
-        members: watch::Receiver<MemberList>,
-    ) -> Result<Self, StartError> {
+    pub fn new(options: RemoteOptions, members: watch::Receiver<MemberList>) -> Self {
         let line = Line::new(&LineOptions {
             streams: options.streams.clone(),
-            id: options.id.clone(),
+            number: options.number,
             datacenter: options.datacenter.clone(),
             patience: PATIENCE,
-        })?;
+        });
         let inner = Inner {
             options,
             line,
@@ -87,7 +80,7 @@ impl Remote {
             writes: Semaphore::new(limits::WRITES_IN_FLIGHT_MAX),
             waits: Semaphore::new(limits::AGENT_WAITS_MAX),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// Closes all connections to servers.
@@ -322,14 +315,14 @@ mod tests {
     fn remote(members: Vec<Arc<Member>>) -> (Remote, watch::Sender<MemberList>) {
         let (told, members) = watch::channel(members.into());
         let options = RemoteOptions {
-            id: uuid::Uuid::from_u128(7 << 64).to_string(),
+            number: 7,
             datacenter: "dc1".to_owned(),
             streams: Streams::new(Keyring::off(), "test"),
             hold: Duration::from_millis(500),
             wait_default: Duration::from_mins(5),
             wait_max: Duration::from_mins(10),
         };
-        (Remote::new(options, members).unwrap(), told)
+        (Remote::new(options, members), told)
     }
 
     /// A port where nobody listens.

@@ -78,18 +78,6 @@ const fn used(key: &'static str, kind: Kind, default: &'static str, help: &'stat
     setting
 }
 
-/// Understood and checked, but nothing acts on it yet.
-const fn later(
-    key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    help: &'static str,
-) -> Setting {
-    let mut setting = used(key, kind, default, help);
-    setting.state = State::Warned;
-    setting
-}
-
 const fn quiet(key: &'static str, kind: Kind) -> Setting {
     row(key, kind, State::Quiet, "accepted; what it asks for is already so, or is not needed here")
 }
@@ -165,7 +153,7 @@ pub const OPTIONS: &[Setting] = &[
     used("leave_on_terminate", Switch, "", "SIGTERM leaves; unset: on agents, not on servers"),
     used("skip_leave_on_interrupt", Switch, "", "SIGINT does not leave; unset: so on servers"),
     warned("rejoin_after_leave", Switch).flag(&["rejoin"]),
-    warned("reconnect_timeout", Duration),
+    used("reconnect_timeout", Duration, "72h", "a failed member's node goes after this long"),
     warned("retry_join_wan", List).flag(&["retry-join-wan"]),
     warned("start_join_wan", List).flag(&["join-wan"]),
     warned("retry_interval_wan", Duration).flag(&["retry-interval-wan"]),
@@ -263,11 +251,16 @@ pub const OPTIONS: &[Setting] = &[
     quiet("protocol", Number(0, 3)).flag(&["protocol"]),
     quiet("raft_boltdb", Opaque),
     quiet("raft_logstore", Opaque),
-    later("autopilot.cleanup_dead_servers", Switch, "true", "kept and shown"),
+    used("autopilot.cleanup_dead_servers", Switch, "true", "failed servers are removed"),
     used("autopilot.last_contact_threshold", Duration, "200ms", "a healthy server's silence"),
     used("autopilot.max_trailing_logs", COUNT, "250", "entries a healthy server is behind"),
-    later("autopilot.min_quorum", COUNT, "0", "kept and shown"),
-    later("autopilot.server_stabilization_time", Duration, "10s", "kept and shown"),
+    used("autopilot.min_quorum", COUNT, "0", "voters that cleaning up leaves"),
+    used(
+        "autopilot.server_stabilization_time",
+        Duration,
+        "10s",
+        "a new server's wait for its vote",
+    ),
     warned("autopilot.redundancy_zone_tag", Text),
     warned("autopilot.disable_upgrade_migration", Switch),
     warned("autopilot.upgrade_version_tag", Text),

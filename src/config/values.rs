@@ -77,6 +77,8 @@ pub struct Config {
     pub retry_interval: Duration,
     /// Attempts to join; 0 is without end.
     pub retry_max: u64,
+    /// How long a failed member is waited for.
+    pub reconnect_timeout: Duration,
     /// What SIGTERM does: leave the cluster, or just stop.
     pub leave_on_terminate: bool,
     /// What SIGINT does: just stop, or leave the cluster.
@@ -333,6 +335,7 @@ pub(super) fn build(
         start_join,
         retry_interval: above_zero(&layer, "retry_interval")?,
         retry_max: layer.number("retry_max").unsigned_abs(),
+        reconnect_timeout: layer.duration("reconnect_timeout"),
         leave_on_terminate: switch_or("leave_on_terminate", !server),
         skip_leave_on_interrupt: switch_or("skip_leave_on_interrupt", server),
         log_level: log_level_of(layer.text("log_level"))?,

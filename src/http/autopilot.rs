@@ -1,7 +1,6 @@
 //! `/v1/operator/autopilot`: its settings, which Raft keeps, and how the servers are.
 //! Source: Consul HTTP API, "Autopilot".
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -9,8 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Answer, Autopilot, Command, Index, Member, MemberStatus, Query, ReadOptions, Reply,
-    ServerHealth,
+    Answer, Autopilot, Command, Index, MemberStatus, Query, ReadOptions, Reply, ServerHealth,
 };
 
 use super::call::{Call, Discovery, Outcome, wrong_answer};
@@ -135,75 +133,54 @@ fn count(value: &Value, name: &str, go_type: &str) -> Result<u64, String> {
     }
 }
 
-/// A server as autopilot judges it.
-struct Judged {
-    server: ServerHealth,
-    status: &'static str,
-    version: String,
-    since: String,
-    healthy: bool,
-}
-
-impl Judged {
-    fn of(server: ServerHealth, members: &[Arc<Member>], settings: &Autopilot) -> Self {
-        let member = members.iter().find(|member| member.id == server.id);
-        let status = match member.map(|member| member.status) {
-            Some(MemberStatus::Alive) => "alive",
-            Some(MemberStatus::Leaving) => "leaving",
-            Some(MemberStatus::Left) => "left",
-            Some(MemberStatus::Failed) => "failed",
-            None => "none",
-        };
-        let build = member.and_then(|member| member.tags.get("build"));
-        let version = build.map(|build| build.split(':').next().unwrap_or_default().to_owned());
-        // A leader that is heard from once a heartbeat cannot say more than that of a silence.
-        let most = Duration::from_millis(settings.last_contact_ms) + server.heartbeat;
-        let heard = server.last_contact.is_some_and(|age| age <= most);
-        let behind = server.leader_log.saturating_sub(server.last_log);
-        let healthy = status == "alive" && heard && behind <= settings.max_trailing_logs;
-        let since = member.map_or(0, |member| member.generation / 1000);
-        let version = version.unwrap_or_default();
-        Self { server, status, version, since: rfc3339(since), healthy }
-    }
-
-    fn contact(&self) -> String {
-        let age = self.server.last_contact.unwrap_or(Duration::MAX);
-        u64::try_from(age.as_millis()).map_or_else(|_| "-1ms".to_owned(), duration_text)
+/// What the leader's pool says of a server, in the words of Serf.
+fn status(server: &ServerHealth) -> &'static str {
+    match server.status {
+        Some(MemberStatus::Alive) => "alive",
+        Some(MemberStatus::Leaving) => "leaving",
+        Some(MemberStatus::Left) => "left",
+        Some(MemberStatus::Failed) => "failed",
+        None => "none",
     }
 }
 
-/// All servers, as the leader sees them, whether all are well, and how many may still fail.
-async fn judged(call: &Call) -> Result<(Vec<Judged>, bool, usize), Failure> {
+fn contact(server: &ServerHealth) -> String {
+    let age = server.last_contact.unwrap_or(Duration::MAX);
+    u64::try_from(age.as_millis()).map_or_else(|_| "-1ms".to_owned(), duration_text)
+}
+
+/// All servers, as the leader judges them, whether all are well, and how many may still fail.
+async fn judged(call: &Call) -> Result<(Vec<ServerHealth>, bool, usize), Failure> {
     call.check_datacenter()?;
-    let settings = stored(call, &call.read_plan(Discovery::No)?).await?;
-    let members = call.rooms.gossip.members();
-    let servers = call.client().health().await?;
-    let judge = |server| Judged::of(server, &members, &settings);
-    let all: Vec<Judged> = servers.into_iter().map(judge).collect();
-    let well = !all.is_empty() && all.iter().all(|one| one.healthy);
-    let voters = all.iter().filter(|one| one.server.voter);
-    let fit = voters.clone().filter(|one| one.healthy).count();
-    let tolerance = fit.saturating_sub(voters.count() / 2 + 1);
+    let all = call.client().health().await?;
+    let (well, tolerance) = verdict(&all);
     Ok((all, well, tolerance))
+}
+
+fn verdict(all: &[ServerHealth]) -> (bool, usize) {
+    let well = !all.is_empty() && all.iter().all(|one| one.healthy);
+    let voters = all.iter().filter(|one| one.voter);
+    let fit = voters.clone().filter(|one| one.healthy).count();
+    (well, fit.saturating_sub(voters.count() / 2 + 1))
 }
 
 /// `GET /v1/operator/autopilot/health`: 429 where a server is not well.
 pub(super) async fn health(call: Call) -> Outcome {
     let (servers, well, tolerance) = judged(&call).await?;
-    let of = |one: &Judged| {
+    let of = |one: &ServerHealth| {
         json!({
-            "ID": one.server.id,
-            "Name": one.server.name,
-            "Address": one.server.address,
-            "SerfStatus": one.status,
+            "ID": one.id,
+            "Name": one.name,
+            "Address": one.address,
+            "SerfStatus": status(one),
             "Version": one.version,
-            "Leader": one.server.leader,
-            "LastContact": one.contact(),
-            "LastTerm": one.server.term,
-            "LastIndex": one.server.last_log,
+            "Leader": one.leader,
+            "LastContact": contact(one),
+            "LastTerm": one.term,
+            "LastIndex": one.last_log,
             "Healthy": one.healthy,
-            "Voter": one.server.voter,
-            "StableSince": one.since,
+            "Voter": one.voter,
+            "StableSince": rfc3339(one.stable_since),
         })
     };
     let shown = json!({
@@ -218,33 +195,33 @@ pub(super) async fn health(call: Call) -> Outcome {
 /// `GET /v1/operator/autopilot/state`: the same by server. Source: Consul since 1.9.
 pub(super) async fn state(call: Call) -> Outcome {
     let (servers, well, tolerance) = judged(&call).await?;
-    let of = |one: &Judged| {
-        let status = match (one.server.leader, one.server.voter) {
+    let of = |one: &ServerHealth| {
+        let role = match (one.leader, one.voter) {
             (true, _) => "leader",
             (false, true) => "voter",
             (false, false) => "non-voter",
         };
         let shown = json!({
-            "ID": one.server.id,
-            "Name": one.server.name,
-            "Address": one.server.address,
-            "NodeStatus": one.status,
+            "ID": one.id,
+            "Name": one.name,
+            "Address": one.address,
+            "NodeStatus": status(one),
             "Version": one.version,
-            "LastContact": one.contact(),
-            "LastTerm": one.server.term,
-            "LastIndex": one.server.last_log,
+            "LastContact": contact(one),
+            "LastTerm": one.term,
+            "LastIndex": one.last_log,
             "Healthy": one.healthy,
-            "StableSince": one.since,
+            "StableSince": rfc3339(one.stable_since),
             "ReadReplica": false,
-            "Status": status,
+            "Status": role,
             "Meta": null,
             "NodeType": "voter",
         });
-        (one.server.id.clone(), shown)
+        (one.id.clone(), shown)
     };
     let by_id: Map<String, Value> = servers.iter().map(of).collect();
-    let leader = servers.iter().find(|one| one.server.leader).map(|one| one.server.id.clone());
-    let voters = servers.iter().filter(|one| one.server.voter).map(|one| &one.server.id);
+    let leader = servers.iter().find(|one| one.leader).map(|one| one.id.clone());
+    let voters = servers.iter().filter(|one| one.voter).map(|one| &one.id);
     Ok(call.json(&json!({
         "Healthy": well,
         "FailureTolerance": tolerance,
@@ -278,48 +255,39 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_well_while_it_answers_and_keeps_up() {
-        let well = ServerHealth {
+    fn as_many_may_fail_as_leave_a_majority_of_the_well() {
+        let server = |voter, healthy| ServerHealth {
             id: "i".into(),
             name: "n".into(),
             address: "a:1".into(),
             leader: false,
-            voter: true,
-            last_contact: Some(Duration::from_millis(250)),
-            heartbeat: Duration::from_millis(100),
+            voter,
+            status: Some(MemberStatus::Alive),
+            version: String::new(),
+            last_contact: None,
             term: 1,
             last_log: 100,
-            leader_log: 350,
+            healthy,
+            stable_since: 0,
         };
-        let member = Member {
-            id: "i".into(),
-            name: "n".into(),
-            address: "a".into(),
-            port: 1,
-            server_port: 1,
-            datacenter: "dc1".into(),
-            expect: 1,
-            bootstrapped: true,
-            tags: [("build".to_owned(), "1.2:x".to_owned())].into(),
-            status: MemberStatus::Alive,
-            generation: 0,
-            raft: 0,
-        };
-        let judge = |server: &ServerHealth, member: &Member| {
-            let all = [Arc::new(member.clone())];
-            Judged::of(server.clone(), &all, &Autopilot::default())
-        };
-        let judged = judge(&well, &member);
-        assert_eq!((judged.healthy, judged.version.as_str()), (true, "1.2"));
-        assert_eq!(judged.since, "1970-01-01T00:00:00Z");
-        let silent =
-            ServerHealth { last_contact: Some(Duration::from_millis(301)), ..well.clone() };
-        let behind = ServerHealth { leader_log: 351, ..well.clone() };
-        let never = ServerHealth { last_contact: None, ..well.clone() };
-        for ill in [silent, behind, never] {
-            assert!(!judge(&ill, &member).healthy);
+        // `v` a voter that is well, `V` one that is not; `l` and `L` likewise without a vote.
+        for (servers, well, tolerance) in [
+            ("", false, 0),
+            ("v", true, 0),
+            ("vvv", true, 1),
+            ("vvV", false, 0),
+            ("vvvvv", true, 2),
+            ("vvvvV", false, 1),
+            ("vvvl", true, 1),
+            ("vvvL", false, 1),
+            ("vVV", false, 0),
+        ] {
+            let all: Vec<_> = servers
+                .chars()
+                .map(|mark| server("vV".contains(mark), mark.is_lowercase()))
+                .collect();
+            assert_eq!(verdict(&all), (well, tolerance), "{servers}");
         }
-        let failed = Member { status: MemberStatus::Failed, ..member };
-        assert!(!judge(&well, &failed).healthy);
+        assert_eq!(contact(&server(true, true)), "-1ms", "it never answered");
     }
 }

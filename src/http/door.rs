@@ -15,7 +15,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::agent::Agent;
 use crate::client::Client;
@@ -111,8 +111,8 @@ pub struct Rooms {
     pub gossip: Gossip,
     /// What is counted.
     pub metrics: Metrics,
-    /// Becomes true when a caller tells this node to leave: the node then says goodbye and stops.
-    pub leave: watch::Sender<bool>,
+    /// Takes a caller's wish that this node leaves: it then says goodbye, answers, and stops.
+    pub leave: mpsc::Sender<LeaveAsked>,
     /// Takes a caller's wish that this node reads its configuration anew.
     pub reload: mpsc::Sender<ReloadAsked>,
     /// Says when the doors stop: whoever waits for a change is then answered.
@@ -124,6 +124,9 @@ pub struct Rooms {
     /// Places for callers who are sent metrics again and again.
     pub streams: Arc<Semaphore>,
 }
+
+/// Where it is told that this node has left the pool.
+pub type LeaveAsked = oneshot::Sender<()>;
 
 /// Where the answer to a wish to reload goes: why it did not happen, for a person.
 pub type ReloadAsked = oneshot::Sender<Result<(), String>>;

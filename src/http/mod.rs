@@ -56,5 +56,5 @@ pub use access::{Access, Network};
 pub use cache::Cache;
 pub use check_definition::parse_check;
 pub use definition::parse_service;
-pub use door::{Options, ReloadAsked, Rooms, serve};
+pub use door::{LeaveAsked, Options, ReloadAsked, Rooms, serve};
 pub use routes::{RouteText, routes};

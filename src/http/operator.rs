@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::Server;
+use crate::model::{Consistency, Server, ServerHealth};
 
 use super::call::{Call, Discovery, Outcome, Output};
 use super::error::Failure;
@@ -45,14 +45,25 @@ struct ConfigurationJson<'a> {
     index: u64,
 }
 
-/// `GET /v1/operator/raft/configuration`.
+/// `GET /v1/operator/raft/configuration`: as the leader has it, or with `stale` this server, which
+/// may have been removed without hearing of it.
 pub(super) async fn configuration(call: Call) -> Outcome {
-    call.read_plan(Discovery::No)?;
+    let plan = call.read_plan(Discovery::No)?;
     call.check_datacenter()?;
-    let status = call.client().status().await?;
-    let servers = status.servers.iter().map(ServerJson::of).collect();
+    let servers = match plan.options.consistency {
+        Consistency::Linearizable => {
+            call.client().health().await?.into_iter().map(server).collect()
+        }
+        Consistency::Stale | Consistency::StaleWithin(_) => call.client().status().await?.servers,
+    };
+    let servers = servers.iter().map(ServerJson::of).collect();
     let shown = ConfigurationJson { servers, index: 0 };
     Ok(call.json(&shown))
+}
+
+fn server(health: ServerHealth) -> Server {
+    let ServerHealth { id, name, address, leader, voter, .. } = health;
+    Server { id, name, address, leader, voter }
 }
 
 /// `DELETE /v1/operator/raft/peer?id=…` or `?address=…`.
@@ -78,8 +89,10 @@ pub(super) async fn remove_peer(call: Call) -> Outcome {
         }
         (None, Some(address)) => {
             call.check_datacenter()?;
-            let servers = call.client().status().await?.servers;
-            let found = servers.iter().find(|server| server.address == address);
+            let servers = call.client().health().await?;
+            // A server that came back with another id is at the same place as who it was.
+            let there = servers.iter().filter(|server| server.address == address);
+            let found = there.min_by_key(|server| server.healthy);
             let id = found.map(|server| server.id.as_str());
             match id {
                 Some(id) if call.client().remove_server(id).await? => Ok(Output::empty()),

@@ -59,10 +59,14 @@ fn host_of(address: &str) -> &str {
     }
 }
 
-/// `PUT /v1/agent/leave`: gives the word; the node leaves and stops after the answer is out.
-pub(super) fn leave(call: &Call) -> Output {
-    call.rooms.leave.send_replace(true);
-    Output::empty()
+/// `PUT /v1/agent/leave`: answers once the others know that this member left; the node goes on
+/// serving for a while and then stops.
+pub(super) async fn leave(call: Call) -> Outcome {
+    let (answer, told) = oneshot::channel();
+    let stopping = || Failure::internal("this agent is stopping");
+    call.rooms.leave.send(answer).await.map_err(|_gone| stopping())?;
+    told.await.map_err(|_gone| stopping())?;
+    Ok(Output::empty())
 }
 
 /// `PUT /v1/agent/force-leave/<node>`. `prune` forgets the member at once, instead of showing it

@@ -271,7 +271,12 @@ static ROUTES: &[Route] = &[
         "maintenance of this node",
     ),
     row(PUT, "/v1/agent/join/", Later(|call| Box::pin(pool::join(call))), "joins a pool"),
-    row(PUT, "/v1/agent/leave", Show(pool::leave), "leaves the pool and stops"),
+    row(
+        PUT,
+        "/v1/agent/leave",
+        Later(|call| Box::pin(pool::leave(call))),
+        "leaves the pool and stops",
+    ),
     row(
         PUT,
         "/v1/agent/reload",

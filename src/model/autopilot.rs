@@ -5,11 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::Index;
+use super::member::MemberStatus;
 
-/// The cluster's settings for the care of its servers.
-///
-/// The last contact and the trailing logs decide on a server's health; the rest is stored and
-/// shown.
+/// The cluster's settings for the care of its servers. What is an enterprise feature of Consul is
+/// stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Autopilot {
     /// Servers that failed leave Raft's membership.
@@ -65,14 +64,18 @@ pub struct ServerHealth {
     pub leader: bool,
     /// Whether it votes.
     pub voter: bool,
+    /// What the leader's pool says of it; `None` if it is in no pool.
+    pub status: Option<MemberStatus>,
+    /// The version of its program, if the pool knows it.
+    pub version: String,
     /// How long ago it answered the leader; `None` if it never did.
     pub last_contact: Option<Duration>,
-    /// Between two heartbeats of the leader.
-    pub heartbeat: Duration,
     /// The leader's term.
     pub term: u64,
     /// The last entry that it is known to have.
     pub last_log: u64,
-    /// The last entry that the leader has.
-    pub leader_log: u64,
+    /// Whether it is alive, answers and keeps up, as the settings want it.
+    pub healthy: bool,
+    /// Since when that is so, in seconds since 1970 of the leader's clock.
+    pub stable_since: u64,
 }

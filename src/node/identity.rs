@@ -6,6 +6,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::options::Place;
 use super::run::NodeError;
 use crate::config::Config;
 use crate::model::{Member, MemberStatus};
@@ -13,6 +14,12 @@ use crate::time;
 
 /// Where the id is kept below the data folder. Consul keeps it in a file of the same name.
 const FILE: &str = "node-id";
+
+/// Where the number in Raft is kept below the data folder.
+const RAFT_FILE: &str = "raft-id";
+
+/// Our log below the data folder.
+const LOG: &str = "raft/log";
 
 /// Consul's log below its data folder.
 const CONSULS_LOG: &str = "raft/raft.db";
@@ -45,6 +52,30 @@ pub(super) fn node_id(told: Option<Uuid>, dir: &Path) -> Result<Uuid, NodeError>
     Ok(id)
 }
 
+/// This disk's number in Raft: the one kept in `dir`, or a new one that is then kept there. A log
+/// that was begun before numbers were kept has half of the node's id.
+///
+/// Not the id itself: a disk that was wiped under a told id must come back as another server, for
+/// it has forgotten how it voted.
+pub(super) fn raft_number(id: Uuid, dir: &Path) -> Result<u64, NodeError> {
+    let path = dir.join(RAFT_FILE);
+    let failed = |what: String| NodeError::File(path.clone(), what);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let number = text.trim().parse().ok().filter(|number| *number != 0);
+            number.ok_or_else(|| failed(format!("{text:?} is no number of a server")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let old = id.as_u64_pair().0.max(1);
+            let new = || time::random().max(1);
+            let number = if dir.join(LOG).exists() { old } else { new() };
+            let kept = keep(&path, dir, &number.to_string());
+            kept.map(|()| number).map_err(|error| failed(error.to_string()))
+        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
 /// Written aside, synced and renamed: a crash leaves the old text or the new one.
 pub(super) fn keep(path: &Path, dir: &Path, text: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
@@ -56,13 +87,14 @@ pub(super) fn keep(path: &Path, dir: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What this node says of itself to the pool. The tags are those that Consul's clients read.
-pub(super) fn member(config: &Config, id: Uuid, address: &str) -> Member {
+pub(super) fn member(config: &Config, place: &Place) -> Member {
+    let id = place.id;
     let port = if config.server { config.ports.server } else { 0 };
     let expect = if config.bootstrap { 1 } else { config.bootstrap_expect };
     Member {
         id: id.to_string(),
         name: config.node_name.clone(),
-        address: address.to_owned(),
+        address: place.address.clone(),
         port: config.ports.serf_lan,
         server_port: port,
         datacenter: config.datacenter.clone(),
@@ -71,7 +103,7 @@ pub(super) fn member(config: &Config, id: Uuid, address: &str) -> Member {
         tags: tags(config, id, port, expect),
         status: MemberStatus::Alive,
         generation: time::wall_millis(),
-        raft: if config.server { id.as_u64_pair().0 } else { 0 },
+        raft: if config.server { place.number } else { 0 },
     }
 }
 
@@ -116,6 +148,24 @@ mod tests {
         std::fs::write(dir.path().join(CONSULS_LOG), "x").unwrap();
         let error = not_consuls(dir.path()).unwrap_err().to_string();
         assert!(error.contains("snapshot import"), "{error}");
+    }
+
+    #[test]
+    fn a_disk_keeps_its_number_and_a_wiped_one_gets_another() {
+        let (dir, id) = (tempfile::tempdir().unwrap(), Uuid::from_u128(7 << 64));
+        let first = raft_number(id, dir.path()).unwrap();
+        assert_eq!(raft_number(id, dir.path()).unwrap(), first);
+        assert_eq!(raft_number(Uuid::new_v4(), dir.path()).unwrap(), first);
+        std::fs::remove_file(dir.path().join(RAFT_FILE)).unwrap();
+        assert_ne!(raft_number(id, dir.path()).unwrap(), first, "the same id, another disk");
+        std::fs::remove_file(dir.path().join(RAFT_FILE)).unwrap();
+        std::fs::create_dir_all(dir.path().join(LOG)).unwrap();
+        assert_eq!(raft_number(id, dir.path()).unwrap(), 7, "a log of before goes on");
+        for nonsense in ["0", "x", ""] {
+            std::fs::write(dir.path().join(RAFT_FILE), nonsense).unwrap();
+            let error = raft_number(id, dir.path()).unwrap_err().to_string();
+            assert!(error.contains("raft-id"), "{error}");
+        }
     }
 
     #[test]

@@ -27,8 +27,6 @@ const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::fr
 
 /// What the peer protocol's connections are encrypted as.
 const PEERS: &str = "peers";
-/// How long the pool remembers a member that failed. Source: Consul, `reconnect_timeout`.
-const MEMBER_FAILED: Duration = Duration::from_hours(72);
 /// How long it remembers one that left. Source: Serf, `TombstoneTimeout`.
 const MEMBER_LEFT: Duration = Duration::from_hours(24);
 
@@ -36,6 +34,8 @@ const MEMBER_LEFT: Duration = Duration::from_hours(24);
 pub(super) struct Place {
     /// The node's id.
     pub(super) id: Uuid,
+    /// Its disk's number in Raft.
+    pub(super) number: u64,
     /// The data folder, a temporary one with `-dev`.
     pub(super) dir: PathBuf,
     /// The address that others use.
@@ -46,10 +46,16 @@ pub(super) struct Place {
     pub(super) keyring: Keyring,
 }
 
-pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> replica::Options {
+pub(super) fn replica(
+    config: &Config,
+    place: &Place,
+    dismiss: mpsc::Sender<String>,
+    metrics: Metrics,
+) -> replica::Options {
     let scale = config.performance.raft_multiplier;
     replica::Options {
         dir: place.dir.clone(),
+        number: place.number,
         id: place.id.to_string(),
         name: config.node_name.clone(),
         address: host_port(&place.address, config.ports.server),
@@ -63,6 +69,8 @@ pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> repli
         snapshot_every: config.raft_snapshot_threshold,
         keep_behind: config.raft_trailing_logs,
         autopilot: autopilot(&config.autopilot),
+        reconnect_timeout: config.reconnect_timeout,
+        dismiss,
         runtime: place.raft.clone(),
         sync: raft::Sync::Always,
         wire: Some(Arc::new(Streams::new(place.keyring.clone(), PEERS))),
@@ -73,7 +81,7 @@ pub(super) fn replica(config: &Config, place: &Place, metrics: Metrics) -> repli
 /// For an agent without a server: how it asks those of others.
 pub(super) fn remote(config: &Config, place: &Place) -> client::RemoteOptions {
     client::RemoteOptions {
-        id: place.id.to_string(),
+        number: place.id.as_u64_pair().0.max(1),
         datacenter: config.datacenter.clone(),
         streams: Streams::new(place.keyring.clone(), PEERS),
         hold: config.performance.rpc_hold_timeout,
@@ -112,8 +120,8 @@ pub(super) fn gossip(
     gossip::Options {
         keyring: place.keyring.clone(),
         kept: (!config.dev).then(|| place.dir.join("serf/local.snapshot")),
-        forget: (MEMBER_FAILED, MEMBER_LEFT),
-        me: identity::member(config, place.id, &place.address),
+        forget: (config.reconnect_timeout, MEMBER_LEFT),
+        me: identity::member(config, place),
         join: config.retry_join.clone(),
         join_once: config.start_join.clone(),
         retry: config.retry_interval,
@@ -321,6 +329,7 @@ mod tests {
         let config = Config::load(&["-dev", "-hcl", told].map(str::to_owned)).unwrap();
         let place = Place {
             id: Uuid::nil(),
+            number: 1,
             dir: PathBuf::new(),
             address: "127.0.0.44".to_owned(),
             raft: Handle::current(),

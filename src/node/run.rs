@@ -20,9 +20,12 @@ use crate::agent::{Agent, Watches};
 use crate::config::{Config, ConfigError};
 use crate::dns::{self, Dns};
 use crate::gossip::Gossip;
-use crate::http::{self, ReloadAsked, Rooms};
+use crate::http::{self, LeaveAsked, ReloadAsked, Rooms};
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::limits::{EVENTS_WAITING_MAX, METRIC_STREAMS_MAX, RELOADS_WAITING_MAX};
+use crate::limits::{
+    DISMISSALS_WAITING_MAX, EVENTS_WAITING_MAX, LEAVE_GRACE, LEAVES_WAITING_MAX,
+    METRIC_STREAMS_MAX, RELOADS_WAITING_MAX,
+};
 use crate::model::{Event, MemberList};
 use crate::replica;
 use crate::telemetry::{LogHandle, LogMonitor, LogOptions, LogRotation, Metrics, init_logs};
@@ -129,7 +132,9 @@ async fn run_until_stopped(
     identity::not_consuls(&dir)?;
     let id = identity::node_id(config.node_id, &dir)?;
     let keyring = keys::load(&config, &dir)?;
-    let place = Place { id, dir, address: advertised(&config)?, raft, keyring };
+    let number = if config.server { identity::raft_number(id, &dir)? } else { 0 };
+    let address = advertised(&config)?;
+    let place = Place { id, number, dir, address, raft, keyring };
     let node = Node::start(&config, &place, configured, monitor).await?;
     let pid = PidFile::write(config.pid_file.as_deref())?;
     let outcome = node.serve(logs, || Config::load(args)).await;
@@ -149,7 +154,7 @@ struct Node {
     doors: Tasks,
     /// All else.
     core: Tasks,
-    leave_asked: watch::Receiver<bool>,
+    leave_asked: mpsc::Receiver<LeaveAsked>,
     reload_asked: mpsc::Receiver<ReloadAsked>,
     leave_on: (bool, bool),
     /// How long this node goes on serving after it said that it leaves.
@@ -172,10 +177,13 @@ impl Node {
         let (told, members) = watch::channel(Arc::from([]));
         let metrics = Metrics::new();
         let pool = size(members.clone());
-        let side = Side::start((config, place), &metrics, ports.peers, members, &core).await?;
+        let (dismiss, dismissed) = mpsc::channel(DISMISSALS_WAITING_MAX);
+        let side =
+            Side::start((config, place, dismiss), &metrics, ports.peers, members, &core).await?;
         let (heard, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let options = options::gossip(config, place, side.replica().cloned(), heard);
         let gossip = Gossip::start(options, ports.pool, told, &core).map_err(NodeError::Config)?;
+        core.spawn(dismiss_all(dismissed, gossip.clone(), core.shutdown()));
         let client = side.client();
         let agent = Agent::start(options::agent(config, place), client.clone(), pool, &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;
@@ -183,7 +191,7 @@ impl Node {
         configured.claim(&agent, &place.dir).await?;
 
         gauges::fill(&metrics, side.replica(), gossip.clone());
-        let (leave, leave_asked) = watch::channel(false);
+        let (leave, leave_asked) = mpsc::channel(LEAVES_WAITING_MAX);
         let (reload, reload_asked) = mpsc::channel(RELOADS_WAITING_MAX);
         let rooms = Rooms {
             client: client.clone(),
@@ -208,16 +216,7 @@ impl Node {
         let asked = options::dns(config, metrics.clone());
         let dns = dns::serve(ports.dns_udp, ports.dns_tcp, asked, client, &doors);
         let leave_on = (config.leave_on_terminate, !config.skip_leave_on_interrupt);
-        tracing::info!(
-            node = config.node_name,
-            server = config.server,
-            id = %place.id,
-            address = place.address,
-            http = ?config.ports.http,
-            dns = ?config.ports.dns,
-            data = %place.dir.display(),
-            "portolan runs"
-        );
+        tell_start(config, place);
         let dir = place.dir.clone();
         Ok(Self {
             side,
@@ -244,7 +243,7 @@ impl Node {
         reload: impl Fn() -> Result<Config, ConfigError>,
     ) -> Result<(), NodeError> {
         let mut signals = Signals::new().map_err(|error| NodeError::Fault(error.to_string()))?;
-        let mut leave = self.leave_asked.clone();
+        let mut asked = None;
         let (leave, outcome) = loop {
             // Each branch may be dropped: signals and channels keep what was not taken.
             tokio::select! {
@@ -257,7 +256,10 @@ impl Node {
                     // Whoever asked may have gone.
                     drop(asked.send(self.reload(&logs, &reload).await));
                 }
-                Ok(_) = leave.wait_for(|asked| *asked) => break (true, Ok(())),
+                Some(leave) = self.leave_asked.recv() => {
+                    asked = Some(leave);
+                    break (true, Ok(()));
+                }
                 what = self.side.fault() => break (false, Err(NodeError::Fault(what))),
                 () = self.gossip.gave_up() => break (false, Err(NodeError::Alone)),
                 // Without a duty or a listener the rest would only look alive.
@@ -269,20 +271,36 @@ impl Node {
         };
         tracing::info!(leave, "stopping");
         if leave {
-            self.leave(&mut signals).await;
+            self.leave(asked, &mut signals).await;
         }
         self.stop().await;
         outcome
     }
 
-    /// Says that this node leaves, and goes on serving until the others have got used to it, or
-    /// a second signal comes. A leader hands over first: nobody else could take it out.
-    async fn leave(&self, signals: &mut Signals) {
+    /// Says that this node leaves, and goes on serving until the others have got used to it and
+    /// Raft does without it, or a second signal comes. A leader hands over first: nobody else
+    /// could take it out. `asked` is told once the pool knows.
+    async fn leave(&mut self, asked: Option<LeaveAsked>, signals: &mut Signals) {
         self.side.step_down().await;
         self.gossip.leave().await;
+        self.leave_asked.close();
+        let others = std::iter::from_fn(|| self.leave_asked.try_recv().ok());
+        for asked in asked.into_iter().chain(others) {
+            if asked.send(()).is_err() {
+                tracing::debug!("who asked this node to leave has gone");
+            }
+        }
         tracing::info!(drain = ?self.drain, "left; still serving");
+        let going = async {
+            tokio::time::sleep(self.drain).await;
+            let out = tokio::time::timeout(LEAVE_GRACE, self.side.leave()).await;
+            if out.is_err() {
+                tracing::warn!(after = ?LEAVE_GRACE, "stopping, though Raft still counts on this server");
+            }
+        };
+        // Both may be dropped: the others take out who does not answer, too.
         tokio::select! {
-            () = tokio::time::sleep(self.drain) => {}
+            () = going => {}
             _ = signals.next() => {}
         }
     }
@@ -345,6 +363,38 @@ async fn hand_on(mut events: mpsc::Receiver<Event>, agent: Agent, mut shutdown: 
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => agent.hear(event),
+                None => return,
+            },
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+fn tell_start(config: &Config, place: &Place) {
+    tracing::info!(
+        node = config.node_name,
+        server = config.server,
+        id = %place.id,
+        raft = place.number,
+        address = place.address,
+        http = ?config.ports.http,
+        dns = ?config.ports.dns,
+        data = %place.dir.display(),
+        "portolan runs"
+    );
+}
+
+/// Has the pool declare the members gone that Raft's leader gave up.
+async fn dismiss_all(
+    mut dismissed: mpsc::Receiver<String>,
+    gossip: Gossip,
+    mut shutdown: Shutdown,
+) {
+    loop {
+        // Both may be dropped: a name that was not taken is told again.
+        tokio::select! {
+            name = dismissed.recv() => match name {
+                Some(name) => drop(gossip.force_leave(&name, false)),
                 None => return,
             },
             () = shutdown.wait() => return,

@@ -1,7 +1,7 @@
 //! Where a node has the cluster's data from: a replica of its own, or the servers' ones.
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::NodeError;
 use super::options::{self, Place};
@@ -27,17 +27,16 @@ impl Side {
     ///
     /// [`NodeError::Replica`].
     pub(super) async fn start(
-        (config, place): (&Config, &Place),
+        (config, place, dismiss): (&Config, &Place, mpsc::Sender<String>),
         metrics: &Metrics,
         peers: Option<TcpListener>,
         members: watch::Receiver<MemberList>,
         tasks: &Tasks,
     ) -> Result<Self, NodeError> {
         let Some(peers) = peers else {
-            let remote = Remote::new(options::remote(config, place), members)?;
-            return Ok(Self::Agent(remote));
+            return Ok(Self::Agent(Remote::new(options::remote(config, place), members)));
         };
-        let options = options::replica(config, place, metrics.clone());
+        let options = options::replica(config, place, dismiss, metrics.clone());
         Ok(Self::Server(replica::start(options, peers, members, tasks).await?))
     }
 
@@ -72,6 +71,13 @@ impl Side {
     pub(super) async fn step_down(&self) {
         if let Self::Server(replica) = self {
             replica.step_down().await;
+        }
+    }
+
+    /// Asks to be out of Raft's configuration, on a server; returns once it is.
+    pub(super) async fn leave(&self) {
+        if let Self::Server(replica) = self {
+            replica.leave().await;
         }
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use raft::{NodeId, Raft};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::agents::Bounds;
+use super::autopilot::{self, Failed, Founding, Health, Leavers};
 use super::clock::Clock;
 use super::inbound::{self, Request, Response};
 use super::renewals::Renewals;
@@ -15,11 +17,14 @@ use super::shared::SharedReads;
 use super::start::Options;
 use crate::limits;
 use crate::model::{
-    Command, Consistency, Index, Query, Read, ReadOptions, Server, ServerHealth, Session,
-    SessionId, Unavailable, Written,
+    Command, Consistency, Index, Member, MemberList, Query, Read, ReadOptions, Server,
+    ServerHealth, Session, SessionId, Unavailable, Written,
 };
 use crate::store::View;
 use crate::watch::Hub;
+
+/// Between two asks of a server that leaves.
+const LEAVE_ROUND: Duration = Duration::from_millis(100);
 
 /// This server's replica. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +43,12 @@ pub(super) struct Inner {
     pub(super) writes: Semaphore,
     pub(super) shared: SharedReads,
     pub(super) agents: Bounds,
+    /// The pool, as gossip tells it.
+    pub(super) members: watch::Receiver<MemberList>,
+    pub(super) health: Mutex<Health>,
+    pub(super) leavers: Leavers,
+    pub(super) failed: Failed,
+    pub(super) founding: Founding,
 }
 
 /// What this server knows of the cluster, without asking anyone.
@@ -77,7 +88,14 @@ pub struct Digest {
 }
 
 impl Replica {
-    pub(super) fn new(raft: Raft, view: View, hub: Hub, options: Options, node: NodeId) -> Self {
+    pub(super) fn new(
+        raft: Raft,
+        view: View,
+        hub: Hub,
+        options: Options,
+        members: watch::Receiver<MemberList>,
+    ) -> Self {
+        let node = options.number;
         let shared = SharedReads::new(hub.clone(), view.clone(), options.metrics.clone());
         let inner = Inner {
             raft,
@@ -90,6 +108,11 @@ impl Replica {
             writes: Semaphore::new(limits::WRITES_IN_FLIGHT_MAX),
             shared,
             agents: Bounds::default(),
+            members,
+            health: Mutex::default(),
+            leavers: Leavers::default(),
+            failed: Failed::default(),
+            founding: Founding::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -184,7 +207,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`].
+    /// [`Unavailable`]; also where that would take the majority away.
     pub async fn remove_server(&self, id: &str) -> Result<bool, Unavailable> {
         match self.inner.ask_leader(&Request::RemoveServer(id.to_owned())).await? {
             Response::Flag(removed) => Ok(removed),
@@ -232,7 +255,7 @@ impl Replica {
     }
 
     /// What is wrong with this machine's disk or bytes, once something is. The node must stop.
-    pub fn fault(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+    pub fn fault(&self) -> watch::Receiver<Option<String>> {
         self.inner.raft.fault()
     }
 
@@ -242,12 +265,32 @@ impl Replica {
         self.inner.raft.stop().await;
     }
 
+    /// Has this server taken out of Raft's membership, and returns once it is; at once where there
+    /// is no other voter. The pool should say by then that it left. May be dropped at any time.
+    pub async fn leave(&self) {
+        let number = self.inner.node;
+        loop {
+            let status = self.inner.raft.now();
+            if status.voters.iter().all(|voter| *voter == number) {
+                return;
+            }
+            if status.is_leader {
+                self.step_down().await; // nobody takes itself out
+            } else if let Ok(Response::Flag(false)) =
+                self.inner.ask_leader(&Request::Leave(number)).await
+            {
+                return;
+            }
+            tokio::time::sleep(LEAVE_ROUND).await;
+        }
+    }
+
     /// Hands leadership over, if this server leads and another one can.
     pub async fn step_down(&self) {
         let status = self.inner.raft.now();
         if status.is_leader && status.voters.len() > 1 {
-            let handed = self.inner.raft.transfer_leadership(None).await;
-            if let Err(error) = handed {
+            let heir = autopilot::heir(&self.inner);
+            if let Err(error) = self.inner.raft.transfer_leadership(heir).await {
                 tracing::warn!(%error, "leadership was not handed over");
             }
         }
@@ -260,9 +303,25 @@ impl Inner {
         self.raft.leader_contact().unwrap_or(Duration::MAX)
     }
 
-    /// The member with this UUID.
-    pub(super) fn member(&self, id: &str) -> Option<NodeId> {
-        let status = self.raft.now();
-        status.peers.iter().find(|(_, peer)| peer.id == id).map(|(node, _)| *node)
+    /// The server with this UUID. Where a wiped disk has two, the one that the pool knows no more.
+    pub(super) fn server(&self, id: &str) -> Option<NodeId> {
+        let (status, members) = (self.raft.now(), self.members());
+        let of_id = status.peers.iter().filter(|(_, peer)| peer.id == id).map(|(node, _)| *node);
+        of_id.min_by_key(|node| members.iter().any(|member| member.raft == *node))
+    }
+
+    /// The members of the pool that are of this data center.
+    pub(super) fn members(&self) -> Vec<Arc<Member>> {
+        let all = Arc::clone(&self.members.borrow());
+        let own = all.iter().filter(|member| member.datacenter == self.options.datacenter);
+        own.cloned().collect()
+    }
+
+    /// Has the pool declare a failed member gone. One that finds no room is told again: it is
+    /// still failed when the leader looks next.
+    pub(super) fn dismiss(&self, name: String) {
+        if let Err(error) = self.options.dismiss.try_send(name) {
+            tracing::warn!(%error, "a failed member is not declared gone yet");
+        }
     }
 }

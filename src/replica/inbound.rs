@@ -1,5 +1,6 @@
 //! What servers ask of the leader, and the leader's answers; and the door for agents.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -29,6 +30,10 @@ pub(super) enum Request {
     Transfer(Option<String>),
     /// How the servers are.
     Health,
+    /// A server asks to be let go, by its number; whether it is a member still.
+    Leave(NodeId),
+    /// Whether one would begin a new cluster with these. Not of the leader: there is none yet.
+    Found(BTreeSet<NodeId>),
 }
 
 /// What the leader answers.
@@ -114,17 +119,20 @@ impl Drop for EndsWithIt {
 }
 
 impl Inner {
-    /// Answers as the leader.
+    /// Answers as the leader; what is asked of every server, as any.
     pub(super) async fn answer(&self, request: Request) -> Response {
-        if !self.raft.leader().1 {
-            return Response::NotLeader;
-        }
         match request {
+            Request::Found(servers) => Response::Flag(self.agrees_to_found(&servers)),
+            _ if !self.raft.leader().1 => Response::NotLeader,
             Request::Write(command) => self.propose(command).await,
             Request::Renew(id) => self.renew_here(id).await,
             Request::RemoveServer(id) => self.remove_here(&id).await,
             Request::Transfer(to) => self.transfer_here(to).await,
-            Request::Health => Response::Health(autopilot::servers(self)),
+            Request::Health => Response::Health(autopilot::shown(self)),
+            Request::Leave(node) => {
+                self.leavers.ask(node);
+                Response::Flag(self.raft.now().peers.contains_key(&node))
+            }
         }
     }
 
@@ -156,20 +164,34 @@ impl Inner {
     }
 
     async fn remove_here(&self, id: &str) -> Response {
-        let Some(node) = self.member(id) else { return Response::Flag(false) };
-        match self.raft.remove(node).await {
-            Ok(()) => Response::Flag(true),
+        let Some(node) = self.server(id) else { return Response::Flag(false) };
+        let not_applied = |why| Response::Unavailable(Unavailable::NotApplied(why));
+        if let Err(why) = autopilot::may_be_removed(self, node) {
+            return not_applied(format!("server {id} is not removed: {why}"));
+        }
+        if node == self.node {
+            // Whoever leads next takes this one out: who asks is sent there.
+            return match self.raft.transfer_leadership(autopilot::heir(self)).await {
+                Ok(()) => Response::NotLeader,
+                Err(error) => not_applied(error.to_string()),
+            };
+        }
+        match autopilot::bounded(self.raft.remove(node)).await {
+            Ok(()) => {
+                tracing::info!(id, raft = node, "server removed, as an operator asked");
+                Response::Flag(true)
+            }
             Err(error) => Response::Unavailable(Unavailable::Unknown(error.to_string())),
         }
     }
 
     async fn transfer_here(&self, to: Option<String>) -> Response {
-        let node = to.as_deref().and_then(|id| self.member(id));
+        let node = to.as_deref().and_then(|id| self.server(id));
         if let (Some(id), None) = (to, node) {
             let why = format!("no server has the id {id:?}");
             return Response::Unavailable(Unavailable::NotApplied(why));
         }
-        match self.raft.transfer_leadership(node).await {
+        match self.raft.transfer_leadership(node.or_else(|| autopilot::heir(self))).await {
             Ok(()) => Response::Flag(true),
             Err(error) => Response::Unavailable(Unavailable::NotApplied(error.to_string())),
         }

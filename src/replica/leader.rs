@@ -5,37 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use super::autopilot;
 use super::handle::Inner;
 use super::inbound::Response;
 use crate::lifecycle::Shutdown;
-use crate::model::{Command, MemberList};
-use crate::{codec, limits, time};
+use crate::model::Command;
+use crate::{codec, limits};
 
-/// Between two rounds of the leader's duties.
-const ROUND: Duration = Duration::from_millis(250);
+/// Between two rounds of each of the leader's duties.
+pub(super) const ROUND: Duration = Duration::from_millis(250);
 /// Expiries proposed in one round; the rest waits for the next.
 const EXPIRIES_A_ROUND: usize = 1024;
-/// At the latest after this long the members are compared with the catalog again.
-const RECONCILE: Duration = Duration::from_secs(10);
-
-/// The members of the pool, as gossip tells them.
-pub(super) type Members = watch::Receiver<MemberList>;
 
 /// Runs until `shutdown`: waits to lead, does the duties, stops doing them when another leads.
-pub(super) async fn run(inner: Arc<Inner>, mut members: Members, mut shutdown: Shutdown) {
+pub(super) async fn run(inner: Arc<Inner>, mut shutdown: Shutdown) {
     let duties = async {
         let mut status = inner.raft.status();
         // An error means that Raft has stopped.
         while status.wait_for(|status| status.is_leader).await.is_ok() {
-            lead(&inner, &mut members).await;
+            lead(&inner).await;
             inner.clock.follow();
             inner.renewals.clear();
+            inner.health.lock().clear();
         }
     };
-    // Either may be dropped: each duty is one command, which is applied whole or not at all.
+    // Either may be dropped: each duty is one command, which is applied whole or not at all, or a
+    // change of the membership, which the next leader ends.
     tokio::select! {
         () = duties => {}
         () = shutdown.wait() => {}
@@ -43,41 +39,42 @@ pub(super) async fn run(inner: Arc<Inner>, mut members: Members, mut shutdown: S
 }
 
 /// One term of leading.
-async fn lead(inner: &Inner, members: &mut Members) {
+async fn lead(inner: &Inner) {
     let term = inner.raft.now().term;
-    let still = || {
-        let status = inner.raft.now();
-        status.is_leader && status.term == term
-    };
     // Cluster time goes on from the last stamp, so all that was committed must be applied first.
     while inner.raft.read_barrier(inner.options.leader_hold).await.is_err() {
-        if !still() {
+        let status = inner.raft.now();
+        if !status.is_leader || status.term != term {
             return;
         }
         tokio::time::sleep(inner.options.heartbeat).await;
     }
     inner.clock.lead(term, inner.view.clock());
     tracing::info!(term, "this server leads");
-    members.mark_changed();
-    let mut reconciled = time::now();
-    while still() {
+    let mut status = inner.raft.status();
+    let lost = status.wait_for(|status| !status.is_leader || status.term != term);
+    // Side by side: a change of the membership that waits for its majority holds up no expiry.
+    tokio::select! {
+        () = keep_time(inner, term) => {}
+        () = autopilot::watch_servers(inner) => {}
+        () = autopilot::keep_servers(inner) => {}
+        () = autopilot::keep_nodes(inner) => {}
+        // An error means that Raft has stopped.
+        _ = lost => {}
+    }
+    tracing::info!(term, "this server leads no more");
+}
+
+/// Lets cluster time go on and ends what has run out; dropped when this server leads no more.
+async fn keep_time(inner: &Inner, term: u64) {
+    loop {
         if inner.raft.confirmed_leader() == Some(term) {
             inner.clock.beat();
         }
         expire(inner).await;
         tick(inner).await;
-        let again = reconciled.elapsed() >= RECONCILE;
-        if again || members.has_changed().unwrap_or(false) {
-            let known = Arc::clone(&members.borrow_and_update());
-            if autopilot::reconcile(inner, &known).await {
-                reconciled = time::now();
-            } else {
-                members.mark_changed();
-            }
-        }
         tokio::time::sleep(ROUND).await;
     }
-    tracing::info!(term, "this server leads no more");
 }
 
 /// Proposes what is due, but no session whose renewal is on its way.

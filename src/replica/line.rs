@@ -8,16 +8,14 @@ use raft::{CallError, Caller, CallerOptions};
 use tokio::time::Instant;
 
 use super::agents::{Ask, Told};
-use super::autopilot;
-use super::start::StartError;
 use crate::codec;
 use crate::seal::Streams;
 
 /// What a [`Line`] needs to know.
 #[derive(Clone, Debug)]
 pub struct LineOptions {
-    /// This agent's UUID as text.
-    pub id: String,
+    /// A number for this agent, which is never 0.
+    pub number: u64,
     /// The data center; a server of another one refuses.
     pub datacenter: String,
     /// A server that owes an answer and is silent for twice this long is given up.
@@ -43,17 +41,11 @@ pub enum Lost {
 
 impl Line {
     /// A way to any server; none is asked yet. Must be called within tokio's runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::Id`] if the id is no usable UUID.
-    pub fn new(options: &LineOptions) -> Result<Self, StartError> {
-        let no_id = || StartError::Id(options.id.clone());
-        let node = autopilot::node_id(&options.id).ok_or_else(no_id)?;
+    pub fn new(options: &LineOptions) -> Self {
         let (cluster, patience) = (options.datacenter.clone(), options.patience);
         let wire: Arc<dyn raft::Wire> = Arc::new(options.streams.clone());
-        let options = CallerOptions { node, cluster, patience, wire: Some(wire) };
-        Ok(Self { caller: Caller::new(options) })
+        let options = CallerOptions { node: options.number, cluster, patience, wire: Some(wire) };
+        Self { caller: Caller::new(options) }
     }
 
     /// Asks the server of this number in Raft, at `address`. Dropping the future drops the work.

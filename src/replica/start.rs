@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use raft::{NodeId, Raft};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::autopilot;
 use super::handle::Replica;
@@ -24,6 +24,8 @@ use crate::watch::Hub;
 pub struct Options {
     /// Where log, state and snapshots lie; made if it is not there.
     pub dir: PathBuf,
+    /// This server's number in Raft, which its disk keeps; never 0.
+    pub number: NodeId,
     /// This server's UUID as text.
     pub id: String,
     /// Its name.
@@ -50,6 +52,10 @@ pub struct Options {
     pub keep_behind: u64,
     /// Autopilot's settings of a new cluster.
     pub autopilot: Autopilot,
+    /// How long a failed member is waited for before it is declared gone.
+    pub reconnect_timeout: Duration,
+    /// Takes the names of failed members that are to be declared gone in the pool.
+    pub dismiss: mpsc::Sender<String>,
     /// Where Raft's own tasks run: apart from the doors, so that no request of theirs, however
     /// long it computes, holds up a heartbeat.
     pub runtime: tokio::runtime::Handle,
@@ -62,7 +68,7 @@ pub struct Options {
     pub metrics: Metrics,
 }
 
-/// Why a replica does not start: this machine's disk or bytes, or its id.
+/// Why a replica does not start: this machine's disk or bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state cannot be opened.
@@ -71,9 +77,6 @@ pub enum StartError {
     /// The log cannot be opened.
     #[error("log: {0}")]
     Raft(#[from] raft::Fault),
-    /// The node id is no UUID.
-    #[error("node id {0:?} is not a usable uuid")]
-    Id(String),
 }
 
 /// Opens the state below `options.dir` and takes part in Raft on `listener`.
@@ -89,30 +92,29 @@ pub async fn start(
     members: watch::Receiver<MemberList>,
     tasks: &Tasks,
 ) -> Result<Replica, StartError> {
-    let node = autopilot::node_id(&options.id).ok_or_else(|| StartError::Id(options.id.clone()))?;
     let (store, view) = Store::open(&options.dir.join("state"))?;
     let hub = Hub::new();
     let answers = Arc::new(Answers::new());
     let machine = Machine::new(store, hub.clone(), options.metrics.clone());
     let inbound: Arc<dyn raft::Inbound> = Arc::clone(&answers) as Arc<dyn raft::Inbound>;
-    let raft = start_raft(&options, node, listener, machine, inbound).await?;
-    let replica = Replica::new(raft, view, hub, options, node);
+    let raft = start_raft(&options, listener, machine, inbound).await?;
+    let replica = Replica::new(raft, view, hub, options, members);
     answers.open(&replica.inner);
     let inner = &replica.inner;
-    tasks.spawn(leader::run(Arc::clone(inner), members.clone(), tasks.shutdown()));
-    tasks.spawn(autopilot::bootstrap(Arc::clone(inner), members, tasks.shutdown()));
+    tasks.spawn(leader::run(Arc::clone(inner), tasks.shutdown()));
+    tasks.spawn(autopilot::follow(Arc::clone(inner), tasks.shutdown()));
+    tasks.spawn(autopilot::found(Arc::clone(inner), tasks.shutdown()));
     Ok(replica)
 }
 
 /// Starts Raft on the runtime that the options name; the listener moves there too.
 async fn start_raft(
     options: &Options,
-    node: NodeId,
     listener: TcpListener,
     machine: Machine,
     inbound: Arc<dyn raft::Inbound>,
 ) -> Result<Raft, StartError> {
-    let raft_options = raft_options(options, node);
+    let raft_options = raft_options(options);
     let started = options.runtime.spawn(async move {
         let moved = listener.into_std().and_then(TcpListener::from_std);
         let listener = moved.map_err(|error| raft::Fault(format!("listener: {error}")))?;
@@ -121,7 +123,7 @@ async fn start_raft(
     Ok(started.await.map_err(|error| raft::Fault(format!("start: {error}")))??)
 }
 
-fn raft_options(options: &Options, node: NodeId) -> raft::Options {
+fn raft_options(options: &Options) -> raft::Options {
     raft::Options {
         heartbeat: options.heartbeat,
         election: options.election,
@@ -129,6 +131,6 @@ fn raft_options(options: &Options, node: NodeId) -> raft::Options {
         keep_behind: options.keep_behind,
         sync: options.sync,
         wire: options.wire.clone(),
-        ..raft::Options::new(node, options.datacenter.clone(), options.dir.join("raft"))
+        ..raft::Options::new(options.number, options.datacenter.clone(), options.dir.join("raft"))
     }
 }
