@@ -24,6 +24,7 @@ pub(super) enum Operator {
 pub(super) enum Raft {
     ListPeers(ListPeers),
     RemovePeer(RemovePeer),
+    TransferLeader(TransferLeader),
 }
 
 /// Display the current Raft peer configuration.
@@ -48,6 +49,25 @@ pub(super) struct RemovePeer {
     id: Option<String>,
     #[arg(hide = true)]
     args: Vec<String>,
+}
+
+/// Transfer raft leadership to another node.
+#[derive(Debug, clap::Args)]
+#[command(name = "transfer-leader")]
+pub(super) struct TransferLeader {
+    #[command(flatten)]
+    at: Servers,
+    /// Id of the server that is to lead.
+    #[arg(long, value_name = "id")]
+    id: Option<String>,
+    #[arg(hide = true)]
+    args: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transferred {
+    success: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +95,7 @@ impl Operator {
             Self::Autopilot(autopilot) => autopilot.run(screen).await,
             Self::Raft(Raft::ListPeers(list)) => list.run(screen).await,
             Self::Raft(Raft::RemovePeer(remove)) => remove.run(screen).await,
+            Self::Raft(Raft::TransferLeader(transfer)) => transfer.run(screen).await,
         }
     }
 }
@@ -121,6 +142,22 @@ impl RemovePeer {
     }
 }
 
+impl TransferLeader {
+    async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
+        let id = self.id.filter(|id| !id.is_empty());
+        let query: Vec<(&str, &str)> = id.iter().map(|id| ("id", id.as_str())).collect();
+        let path = "operator/raft/transfer-leader";
+        let answer = self.at.open()?.put(path, &query, Vec::new()).await;
+        let answer =
+            answer.context("Error transfering leadership: Failed to transfer leadership")?;
+        if answer.json::<Transferred>()?.success {
+            screen.say("Success")?;
+            return Ok(DONE);
+        }
+        screen.fail("Error transfering leadership: Failed to transfer leadership")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::play;
@@ -142,5 +179,18 @@ vm    i   127.0.0.1:8300  leader  true   3
         let (code, _, err, _) = play(&line, &[(500, "no")]);
         let told = "Error removing peer: Unexpected response code: 500 (no)\n";
         assert_eq!((code, err.as_str()), (1, told));
+    }
+
+    #[test]
+    fn leadership_is_handed_over() {
+        let body = r#"{"Success":true}"#;
+        let line = ["operator", "raft", "transfer-leader"];
+        let (code, out, _, asked) = play(&line, &[(200, body)]);
+        assert_eq!((code, out.as_str()), (0, "Success\n"));
+        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader "]);
+        let line = ["operator", "raft", "transfer-leader", "-id=x"];
+        let (code, _, err, asked) = play(&line, &[(500, "no")]);
+        assert!(code == 1 && err.starts_with("Error transfering leadership: "), "{err}");
+        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader?id=x "]);
     }
 }
