@@ -28,6 +28,8 @@ mod import;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod membership;
+#[cfg(test)]
 mod real_clients;
 #[cfg(test)]
 mod tidy;

@@ -43,7 +43,7 @@ const AUTOPILOT: &[Row] = &[
     put("no settings", CONFIGURATION, "").gives(400, Is("Bad request: Error parsing autopilot config: EOF")),
     put("settings for another data center", "/v1/operator/autopilot/configuration?dc=x", "{}")
         .gives(500, Is("No path to datacenter")),
-    put("settings of an old index", "/v1/operator/autopilot/configuration?cas=1", "{}")
+    put("settings of another index", "/v1/operator/autopilot/configuration?cas=999999", "{}")
         .gives(200, Json("false")),
     put("settings of the right one", "/v1/operator/autopilot/configuration?cas={first}",
         r#"{"MinQuorum":3,"LastContactThreshold":"300ms","MaxTrailingLogs":9,"CleanupDeadServers":true,

@@ -161,6 +161,30 @@ impl Agent {
         self
     }
 
+    /// Moves an agent that does not run to another address, where it looks for `join`. What it has
+    /// on disk stays.
+    pub(crate) fn move_to(&mut self, at: Ipv4Addr, join: &[Ipv4Addr]) {
+        assert!(self.child.is_none(), "{} runs", self.name);
+        let stays = |argument: &String| {
+            !["-bind=", "-client=", "-retry-join="].iter().any(|flag| argument.starts_with(flag))
+        };
+        self.arguments.retain(stays);
+        self.arguments.extend([format!("-bind={at}"), format!("-client={at}")]);
+        self.arguments.extend(join.iter().map(|peer| format!("-retry-join={peer}")));
+        self.address = at;
+    }
+
+    /// Takes everything away that an agent, which does not run, has on disk.
+    pub(crate) fn wipe(&mut self) {
+        assert!(self.child.is_none(), "{} runs", self.name);
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("the data can go");
+    }
+
+    /// What has been logged so far, over all its starts.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).expect("the log can be read")
+    }
+
     /// Starts the child, or starts it again on what it left on disk. Does not wait.
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
