@@ -3,7 +3,8 @@
 //! A node is started with [`Raft::start`], given a [`StateMachine`] and an [`Inbound`], and from
 //! then on held as a [`Raft`]. [`Raft::propose`] puts an entry into the log that all nodes share
 //! and returns what the machine answered to it; [`Raft::read_barrier`] makes what is read from
-//! the machine on this node linearizable.
+//! the machine on this node linearizable. [`Recovery`] works on the folder of a stopped node whose
+//! cluster has lost its quorum.
 //!
 //! A process that is no node asks the nodes with a [`Caller`].
 //!
@@ -54,6 +55,7 @@ mod machine;
 mod options;
 mod peer;
 mod propose;
+mod recover;
 mod snapshot;
 mod start;
 mod status;
@@ -68,4 +70,5 @@ pub use handle::{Inbound, Raft};
 pub use machine::{CheckpointJob, Entry, StateMachine};
 pub use options::{NodeId, Options, Peer, Sync};
 pub use peer::{Caller, CallerOptions, Halves, ReadHalf, Wire, WriteHalf};
+pub use recover::{Account, Recovery};
 pub use status::Status;

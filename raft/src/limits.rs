@@ -132,6 +132,13 @@ pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 /// Time to take over a received snapshot.
 pub(crate) const SNAPSHOT_INSTALL: Duration = Duration::from_mins(10);
 
+/// Terms that a recovery goes ahead: more elections than a cluster without a quorum has stood.
+pub(crate) const RECOVERY_TERMS: u64 = 1_000_000;
+
+/// Entries that a recovery goes ahead: more than a survivor may have and this node has not. A
+/// server that lags by more than this is not the one to recover from.
+pub(crate) const RECOVERY_ENTRIES: u64 = 1_000_000_000;
+
 const MIB: usize = 1024 * 1024;
 
 const _: () = assert!(ENTRY_BYTES_MAX + BATCH_BYTES + BATCH_ENTRIES * 64 < FRAME_BYTES_MAX);

@@ -191,6 +191,16 @@ impl Adapter {
         Ok(())
     }
 
+    /// Moves on without an entry, as a snapshot of that position would; nothing else is applied.
+    pub(crate) async fn move_to(
+        &mut self,
+        applied: LogId,
+        membership: StoredMembership,
+    ) -> io::Result<()> {
+        let (last, membership) = (Some(applied), Some(membership));
+        self.apply_batch(Batch { last, membership, ..Batch::default() }).await
+    }
+
     fn builder(&self) -> Builder {
         Builder { machine: self.machine.clone(), snapshots: Arc::clone(&self.snapshots) }
     }

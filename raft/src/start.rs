@@ -104,7 +104,7 @@ async fn give_up((machine, wal): (Machine, Wal), tasks: &Tasks, fault: Fault) ->
     fault
 }
 
-async fn open_log(
+pub(crate) async fn open_log(
     options: &Options,
     tasks: &Tasks,
     fault: watch::Sender<Option<String>>,

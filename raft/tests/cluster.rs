@@ -1,6 +1,8 @@
 //! Nodes over real TCP: elections, replies, read barriers, restarts, snapshots, membership.
 
 mod harness;
+mod recover;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use portolan_raft::{
-    CheckpointJob, Entry, Fault, Inbound, NodeId, Options, Peer, ProposeError, Raft, StateMachine,
-    Status, codec,
+    Account, CheckpointJob, Entry, Fault, Inbound, NodeId, Options, Peer, ProposeError, Raft,
+    Recovery, StateMachine, Status, codec,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -192,6 +192,34 @@ impl Cluster {
 
     pub(crate) async fn stop(&mut self, id: NodeId) {
         self.nodes.remove(&id).unwrap().raft.stop().await;
+    }
+
+    /// What the folder of a stopped node holds.
+    pub(crate) async fn account(&self, id: NodeId) -> Account {
+        let recovery = Recovery::open(&self.dir(id)).await.unwrap();
+        let account = recovery.account(None).await.unwrap();
+        recovery.close().await;
+        account
+    }
+
+    /// Recovers a stopped node, with these survivors.
+    pub(crate) async fn recover(&self, id: NodeId, survivors: &[NodeId]) -> Result<Account, Fault> {
+        self.recover_as(id, id, survivors).await
+    }
+
+    /// The same, with the folder of one node for another.
+    pub(crate) async fn recover_as(
+        &self,
+        folder: NodeId,
+        node: NodeId,
+        survivors: &[NodeId],
+    ) -> Result<Account, Fault> {
+        let survivors = survivors.iter().map(|id| (*id, peer(*id, "127.0.0.1:1"))).collect();
+        let recovery = Recovery::open(&self.dir(folder)).await.unwrap();
+        let machine = Map { state: Arc::default() };
+        let done = recovery.rewrite(node, survivors, machine).await;
+        recovery.close().await;
+        done
     }
 
     pub(crate) async fn stop_all(mut self) {
