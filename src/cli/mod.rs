@@ -28,6 +28,7 @@ mod membership;
 mod monitor;
 mod operator;
 mod pattern;
+mod recover;
 mod rtt;
 mod run;
 mod screen;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::autopilot::Autopilot;
 use super::columns::{row, table};
+use super::recover::Recover;
 use super::screen::{DONE, Screen};
 use super::target::Servers;
 
@@ -17,6 +18,7 @@ pub(super) enum Operator {
     /// Shows and repairs the set of Raft servers.
     #[command(subcommand)]
     Raft(Raft),
+    Recover(Recover),
 }
 
 /// Shows and repairs the set of Raft servers.
@@ -93,6 +95,7 @@ impl Operator {
     pub(super) async fn run(self, screen: &mut Screen<'_>) -> Result<u8> {
         match self {
             Self::Autopilot(autopilot) => autopilot.run(screen).await,
+            Self::Recover(recover) => recover.run(screen).await,
             Self::Raft(Raft::ListPeers(list)) => list.run(screen).await,
             Self::Raft(Raft::RemovePeer(remove)) => remove.run(screen).await,
             Self::Raft(Raft::TransferLeader(transfer)) => transfer.run(screen).await,

@@ -36,18 +36,12 @@ pub(super) fn not_consuls(dir: &Path) -> Result<(), NodeError> {
 
 /// The id that was told, or the one kept in `dir`, or a new one that is then kept there.
 pub(super) fn node_id(told: Option<Uuid>, dir: &Path) -> Result<Uuid, NodeError> {
-    let path = dir.join(FILE);
-    let failed = |error: std::io::Error| NodeError::File(path.clone(), error.to_string());
-    let kept = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text.trim().parse::<Uuid>().map_err(|error| {
-            NodeError::File(path.clone(), format!("{text:?} is no uuid: {error}"))
-        })?),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
+    let kept = kept_id(dir)?;
     let id = told.or(kept).unwrap_or_else(Uuid::new_v4);
     if kept != Some(id) {
-        keep(&path, dir, &id.to_string()).map_err(failed)?;
+        let path = dir.join(FILE);
+        let done = keep(&path, dir, &id.to_string());
+        done.map_err(|error| NodeError::File(path, error.to_string()))?;
     }
     Ok(id)
 }
@@ -72,6 +66,20 @@ pub(super) fn raft_number(id: Uuid, dir: &Path) -> Result<u64, NodeError> {
             let kept = keep(&path, dir, &number.to_string());
             kept.map(|()| number).map_err(|error| failed(error.to_string()))
         }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// The id that is kept in `dir`, if one is.
+pub(super) fn kept_id(dir: &Path) -> Result<Option<Uuid>, NodeError> {
+    let path = dir.join(FILE);
+    let failed = |what: String| NodeError::File(path.clone(), what);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let id = text.trim().parse::<Uuid>();
+            id.map(Some).map_err(|error| failed(format!("{text:?} is no uuid: {error}")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.to_string())),
     }
 }

@@ -9,9 +9,11 @@ mod identity;
 mod keys;
 mod listen;
 mod options;
+mod recover;
 mod run;
 mod settings;
 mod side;
 mod signals;
 
+pub use recover::{Recover, RecoverAccount, RecoverMode, Server, recover};
 pub use run::{NodeError, judge, run};

@@ -22,4 +22,4 @@ mod write;
 pub use agents::{Ask, Told};
 pub use handle::{ClusterStatus, Digest, Replica};
 pub use line::{Line, LineOptions, Lost};
-pub use start::{Options, StartError, start};
+pub use start::{Options, StartError, machine, start};

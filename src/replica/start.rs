@@ -1,6 +1,6 @@
 //! Starts a replica: the store is opened, Raft replays the rest, the duties begin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +105,16 @@ pub async fn start(
     tasks.spawn(autopilot::follow(Arc::clone(inner), tasks.shutdown()));
     tasks.spawn(autopilot::found(Arc::clone(inner), tasks.shutdown()));
     Ok(replica)
+}
+
+/// The state below `dir` as Raft's machine, for a server that is stopped.
+///
+/// # Errors
+///
+/// [`StartError::Store`] if it cannot be opened: it is in use, or damaged.
+pub fn machine(dir: &Path) -> Result<impl raft::StateMachine + use<>, StartError> {
+    let (store, _view) = Store::open(&dir.join("state"))?;
+    Ok(Machine::new(store, Hub::new(), Metrics::new()))
 }
 
 /// Starts Raft on the runtime that the options name; the listener moves there too.
