@@ -26,10 +26,14 @@ mod harness;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
 mod real_clients;
+#[cfg(test)]
+mod recover;
 #[cfg(test)]
 mod tidy;

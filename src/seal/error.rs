@@ -52,6 +52,8 @@ pub enum Unsealed {
     #[error("it was damaged or changed on its way")]
     Damaged,
     /// The other side of a connection went away before both had agreed.
-    #[error("the other side ended the handshake: it has no encryption key, or another one")]
+    #[error(
+        "the other side ended the handshake: it stops, or has no encryption key, or another one"
+    )]
     Ended,
 }
