@@ -15,6 +15,7 @@
 mod bounds;
 mod checks;
 mod claim;
+mod coordinates;
 mod disk;
 mod events;
 mod handle;
@@ -28,6 +29,7 @@ mod spec;
 mod sync;
 mod watches;
 
+pub use coordinates::tell_coordinates;
 pub use events::EventError;
 pub use handle::{Agent, AgentError, Options, ReplaceChecks};
 pub use spec::{CheckRun, CheckSpec, Scripts};

@@ -152,7 +152,8 @@ pub const OPTIONS: &[Setting] = &[
     used("retry_max", COUNT, "0", "attempts to join; 0 is without end").flag(&["retry-max"]),
     used("leave_on_terminate", Switch, "", "SIGTERM leaves; unset: on agents, not on servers"),
     used("skip_leave_on_interrupt", Switch, "", "SIGINT does not leave; unset: so on servers"),
-    warned("rejoin_after_leave", Switch).flag(&["rejoin"]),
+    used("rejoin_after_leave", Switch, "false", "look for the pool by itself also after it left")
+        .flag(&["rejoin"]),
     used("reconnect_timeout", Duration, "72h", "a failed member's node goes after this long"),
     warned("retry_join_wan", List).flag(&["retry-join-wan"]),
     warned("start_join_wan", List).flag(&["join-wan"]),
@@ -298,7 +299,7 @@ pub const OPTIONS: &[Setting] = &[
     quiet("disable_update_check", Switch),
     quiet("disable_anonymous_signature", Switch),
     quiet("disable_remote_exec", Switch),
-    quiet("disable_coordinates", Switch),
+    used("disable_coordinates", Switch, "false", "tell the catalog no network coordinates"),
     quiet("disable_host_node_id", Switch).flag(&["disable-host-node-id"]),
     used("disable_http_unprintable_char_filter", Switch, "false", "take any character in a path"),
     quiet("http_max_header_bytes", COUNT),

@@ -77,6 +77,10 @@ pub struct Config {
     pub retry_interval: Duration,
     /// Attempts to join; 0 is without end.
     pub retry_max: u64,
+    /// Whether the catalog is told no network coordinates of this node.
+    pub disable_coordinates: bool,
+    /// Whether this node comes back to the pool by itself also after it left.
+    pub rejoin_after_leave: bool,
     /// How long a failed member is waited for.
     pub reconnect_timeout: Duration,
     /// What SIGTERM does: leave the cluster, or just stop.
@@ -335,6 +339,8 @@ pub(super) fn build(
         start_join,
         retry_interval: above_zero(&layer, "retry_interval")?,
         retry_max: layer.number("retry_max").unsigned_abs(),
+        disable_coordinates: layer.switch("disable_coordinates"),
+        rejoin_after_leave: layer.switch("rejoin_after_leave"),
         reconnect_timeout: layer.duration("reconnect_timeout"),
         leave_on_terminate: switch_or("leave_on_terminate", !server),
         skip_leave_on_interrupt: switch_or("skip_leave_on_interrupt", server),

@@ -53,6 +53,8 @@ pub struct Options {
     pub keyring: Keyring,
     /// The file in which the others' addresses outlive a restart.
     pub kept: Option<PathBuf>,
+    /// Whether they do so even if it left before.
+    pub rejoin: bool,
     /// After how long a failed member, and one that left, is forgotten.
     pub forget: (Duration, Duration),
 }
@@ -162,7 +164,9 @@ impl Gossip {
         self.inner.pool.lock().leave(time::now());
         run::flush(&self.inner);
         call::tell_all(&self.inner).await;
-        keep::forget(&self.inner);
+        if !self.inner.options.rejoin {
+            keep::forget(&self.inner);
+        }
     }
 
     /// Declares the members of this name that do not answer gone; false when none has it.

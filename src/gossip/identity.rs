@@ -210,6 +210,7 @@ fn get(buf: &mut impl Buf) -> Result<Identity, WireError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use foca::{Codec as _, Identity as _};
 

@@ -43,9 +43,9 @@ pub(super) fn swim(datacenter: u32, message: &[u8], at: Option<&Coordinate>) -> 
 }
 
 /// A datagram with an answer.
-pub(super) fn answer(datacenter: u32, answer: Answer) -> Vec<u8> {
+pub(super) fn answer(datacenter: u32, answer: &Answer) -> Vec<u8> {
     let mut bytes = begin(datacenter, ANSWER);
-    bytes.put_slice(&codec::encode(&answer));
+    bytes.put_slice(&codec::encode(answer));
     bytes
 }
 
@@ -90,6 +90,7 @@ pub(super) fn open(mut bytes: &[u8], ours: u32) -> Result<Packet<'_>, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -103,7 +104,7 @@ mod tests {
             assert_eq!((message, found), (&b"hello"[..], at));
         }
         let told = Answer { question: 7, member: "i".into(), outcome: Err("no".into()) };
-        let bytes = answer(ours, told.clone());
+        let bytes = answer(ours, &told);
         let Packet::Answer(found) = open(&bytes, ours).unwrap() else { panic!() };
         assert_eq!(found, told);
         for (bytes, why) in [

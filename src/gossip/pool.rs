@@ -337,7 +337,7 @@ impl Pool {
     }
 
     /// A packet that answers a question.
-    pub(super) fn answer_packet(&self, answer: Answer) -> Vec<u8> {
+    pub(super) fn answer_packet(&self, answer: &Answer) -> Vec<u8> {
         packet::answer(self.driver.datacenter, answer)
     }
 

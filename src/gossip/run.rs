@@ -174,7 +174,7 @@ async fn answer(inner: Arc<Inner>, question: Question) {
             }
             return;
         }
-        (pool.answer_packet(answer), question.from.at)
+        (pool.answer_packet(&answer), question.from.at)
     };
     send(&inner, me, &packet);
     tokio::time::sleep(SECOND_ANSWER).await;

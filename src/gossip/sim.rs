@@ -185,12 +185,10 @@ impl World {
                 self.pools[to].packet(&bytes, now).expect("the pool's own packets are read");
                 self.after(to);
             }
-            Happening::Tick(who) if !self.dead.contains_key(&who) => {
-                if self.ticks[who].is_some_and(|at| at <= now) {
-                    self.ticks[who] = None;
-                    self.pools[who].tick(now);
-                    self.after(who);
-                }
+            Happening::Tick(who) if !self.dead.contains_key(&who) && self.is_due(who) => {
+                self.ticks[who] = None;
+                self.pools[who].tick(now);
+                self.after(who);
             }
             Happening::Exchange(who) if !self.dead.contains_key(&who) => {
                 let with = self.rng.random_range(0..self.pools.len());
@@ -222,6 +220,10 @@ impl World {
             }
             _ => {} // the dead do nothing
         }
+    }
+
+    fn is_due(&self, who: usize) -> bool {
+        self.ticks[who].is_some_and(|at| at <= self.now)
     }
 
     /// A call over TCP, which loses nothing.
@@ -331,11 +333,16 @@ fn median(mut all: Vec<(Duration, Duration)>) -> (Duration, Duration) {
     (first, all[all.len() / 2].1)
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn number(number: u64) -> f64 {
+    number as f64
+}
+
 fn measure(members: usize, loss: u32, quiet: Duration) -> Figures {
     let mut world = World::settled(members, loss, 7);
     world.run(quiet);
-    let bytes_a_second = world.bytes as f64 / quiet.as_secs_f64() / members as f64;
-    let false_deaths_an_hour = world.false_deaths() as f64 * 3600.0 / quiet.as_secs_f64();
+    let bytes_a_second = number(world.bytes) / quiet.as_secs_f64() / number(members as u64);
+    let false_deaths_an_hour = number(world.false_deaths()) * 3600.0 / quiet.as_secs_f64();
     let mut medians = Vec::new();
     for (how, from) in [(Death::Process, 0), (Death::Host, 5)] {
         let mut found = Vec::new();
@@ -438,7 +445,7 @@ fn two_halves_come_together_again() {
 #[test]
 fn who_was_held_up_calls_nobody_dead() {
     let mut world = World::settled(8, 0, 9);
-    let first = std::mem::replace(&mut world.ticks[0], Some(world.now + Duration::from_hours(1)));
+    let first = world.ticks[0].replace(world.now + Duration::from_hours(1));
     assert!(first.is_some());
     world.kill(0, Death::Host); // nothing reaches it, it does nothing
     world.run(Duration::from_secs(3));

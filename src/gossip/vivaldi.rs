@@ -193,7 +193,7 @@ mod tests {
         for here in 0..count {
             for there in (0..count).filter(|there| *there != here) {
                 let found = all[here].coordinate().nanos_to(&all[there].coordinate());
-                let wanted = between(here, there).as_nanos() as i64;
+                let wanted = i64::try_from(between(here, there).as_nanos()).unwrap();
                 let wrong = (found - wanted).abs();
                 assert!(wrong < 3_000_000 + wanted / 5, "{here} {there}: {found} for {wanted}");
             }

@@ -7,7 +7,7 @@ use crate::client::ClusterStatus;
 use crate::model::{CheckKind, Member, MemberStatus, host_port};
 
 use super::call::{Call, Outcome, Output};
-use super::wire::MemberJson;
+use super::wire::{MemberJson, PlaceJson};
 
 /// `GET /v1/agent/version`.
 pub(super) fn version(call: &Call) -> Output {
@@ -40,7 +40,7 @@ pub(super) async fn own(call: Call) -> Outcome {
             "Version": options.version,
         },
         "DebugConfig": debug_config(&call),
-        "Coord": {"Vec": [0, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5, "Adjustment": 0, "Height": 1e-5},
+        "Coord": PlaceJson::of(&call.rooms.gossip.coordinate()),
         "Member": member,
         "Stats": stats(&call, status.as_ref(), &members),
         "Meta": call.rooms.agent.node().meta,

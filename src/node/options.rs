@@ -120,6 +120,7 @@ pub(super) fn gossip(
     gossip::Options {
         keyring: place.keyring.clone(),
         kept: (!config.dev).then(|| place.dir.join("serf/local.snapshot")),
+        rejoin: config.rejoin_after_leave,
         forget: (config.reconnect_timeout, MEMBER_LEFT),
         me: identity::member(config, place),
         join: config.retry_join.clone(),

@@ -16,7 +16,7 @@ use super::options::Place;
 use super::side::Side;
 use super::signals::{Signals, Word};
 use super::{files, gauges, identity, keys, listen, options};
-use crate::agent::{Agent, Watches};
+use crate::agent::{Agent, Watches, tell_coordinates};
 use crate::config::{Config, ConfigError};
 use crate::dns::{self, Dns};
 use crate::gossip::Gossip;
@@ -176,7 +176,7 @@ impl Node {
         let (core, doors) = (Tasks::new(), Tasks::new());
         let (told, members) = watch::channel(Arc::from([]));
         let metrics = Metrics::new();
-        let pool = size(members.clone());
+        let (pool, hosts) = (size(members.clone()), size(members.clone()));
         let (dismiss, dismissed) = mpsc::channel(DISMISSALS_WAITING_MAX);
         let side =
             Side::start((config, place, dismiss), &metrics, ports.peers, members, &core).await?;
@@ -187,6 +187,11 @@ impl Node {
         let client = side.client();
         let agent = Agent::start(options::agent(config, place), client.clone(), pool, &core)
             .map_err(|error| NodeError::Config(error.to_string()))?;
+        if !config.disable_coordinates {
+            let (name, own) = (config.node_name.clone(), gossip.clone());
+            let place = move || own.coordinate();
+            core.spawn(tell_coordinates(client.clone(), name, hosts, place, core.shutdown()));
+        }
         core.spawn(hand_on(events, agent.clone(), core.shutdown()));
         configured.claim(&agent, &place.dir).await?;
 

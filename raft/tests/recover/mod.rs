@@ -15,20 +15,20 @@ async fn disaster(behind: NodeId, alone: u32) -> Cluster {
         cluster.put(&format!("k{at}"), "v").await;
     }
     for id in 1..=5 {
-        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        cluster.node(id).read_barrier(PATIENCE).await.expect("the cluster does it");
     }
     cluster.stop(behind).await;
     for at in 0..alone {
         cluster.put(&format!("alone{at}"), "v").await;
     }
     for id in (1..=5).filter(|id| *id != behind) {
-        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        cluster.node(id).read_barrier(PATIENCE).await.expect("the cluster does it");
     }
     for id in (1..=5).filter(|id| *id != behind) {
         cluster.stop(id).await;
     }
     for id in 3..=5 {
-        std::fs::remove_dir_all(cluster.dir(id)).unwrap();
+        std::fs::remove_dir_all(cluster.dir(id)).expect("the folder is removed");
     }
     cluster
 }
@@ -40,24 +40,28 @@ async fn goes_on(cluster: &mut Cluster, values: usize) {
     }
     cluster.put("after", "v").await;
     for id in 1..=2 {
-        cluster.node(id).read_barrier(PATIENCE).await.unwrap();
+        cluster.node(id).read_barrier(PATIENCE).await.expect("the cluster does it");
         assert_eq!(cluster.values(id).len(), values + 1, "node {id}");
         cluster.until(id, |status| status.voters.iter().eq(&[1, 2])).await;
     }
     assert_eq!(cluster.values(1), cluster.values(2));
     cluster.start(3).await;
     let (leader, address) = (cluster.leader().await, cluster.nodes[&3].address.clone());
-    cluster.node(leader).add_learner(3, peer(3, &address)).await.unwrap();
-    cluster.node(leader).change_voters(BTreeSet::from([1, 2, 3])).await.unwrap();
+    cluster.node(leader).add_learner(3, peer(3, &address)).await.expect("the cluster does it");
+    cluster
+        .node(leader)
+        .change_voters(BTreeSet::from([1, 2, 3]))
+        .await
+        .expect("the cluster does it");
     cluster.put("later", "v").await;
-    cluster.node(3).read_barrier(PATIENCE).await.unwrap();
+    cluster.node(3).read_barrier(PATIENCE).await.expect("the cluster does it");
     assert_eq!(cluster.values(3).len(), values + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_five_go_on_with_all_that_one_has() {
     let mut cluster = disaster(2, 30).await;
-    let account = cluster.recover(1, &[1, 2]).await.unwrap();
+    let account = cluster.recover(1, &[1, 2]).await.expect("the cluster does it");
     assert_eq!((account.members.len(), account.voters.len()), (5, 1));
     assert!(account.last >= 130 && account.committed <= account.last, "{account:?}");
     goes_on(&mut cluster, 130).await;
@@ -69,7 +73,7 @@ async fn two_of_five_go_on_with_all_that_one_has() {
 async fn a_survivor_that_is_ahead_falls_back_as_a_whole() {
     let mut cluster = disaster(1, 30).await;
     let ahead = cluster.account(2).await.last;
-    let account = cluster.recover(1, &[1, 2]).await.unwrap();
+    let account = cluster.recover(1, &[1, 2]).await.expect("the cluster does it");
     assert!(account.last < ahead, "{account:?}");
     goes_on(&mut cluster, 100).await;
     assert!(cluster.values(2).keys().all(|key| !key.starts_with("alone")));
@@ -100,7 +104,7 @@ async fn one_goes_on_alone_in_the_middle_of_a_change() {
     assert_eq!(cluster.account(leader).await, before, "looking changes nothing");
     assert_eq!(cluster.recover(leader, &[leader]).await.unwrap(), before);
     // Again: as if it had been stopped behind the last step.
-    let again = cluster.recover(leader, &[leader]).await.unwrap();
+    let again = cluster.recover(leader, &[leader]).await.expect("the cluster does it");
     assert_eq!((again.members.len(), again.committed), (1, again.last));
     cluster.start(leader).await;
     cluster.put("after", "v").await;
@@ -108,7 +112,7 @@ async fn one_goes_on_alone_in_the_middle_of_a_change() {
     assert_eq!(cluster.node(leader).now().peers.len(), 1);
     cluster.stop(leader).await;
     cluster.start(leader).await;
-    cluster.node(leader).read_barrier(PATIENCE).await.unwrap();
+    cluster.node(leader).read_barrier(PATIENCE).await.expect("the cluster does it");
     assert_eq!(cluster.values(leader).len(), 101);
     cluster.stop_all().await;
 }
@@ -141,7 +145,7 @@ async fn what_must_not_be_recovered_is_refused() {
     }
     cluster.start(2).await;
     cluster.stop(2).await;
-    let opened = Recovery::open(&cluster.dir(2)).await.unwrap();
+    let opened = Recovery::open(&cluster.dir(2)).await.expect("the cluster does it");
     let empty = opened.account(None).await.unwrap_err().to_string();
     assert!(empty.ends_with("this node never belonged to a cluster"), "{empty}");
     opened.close().await;

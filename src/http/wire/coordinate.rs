@@ -15,23 +15,30 @@ pub(in crate::http) struct CoordinateJson<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct PlaceJson {
+pub(in crate::http) struct PlaceJson {
     vec: [f64; DIMENSIONS],
     error: f64,
     adjustment: f64,
     height: f64,
 }
 
-impl<'a> CoordinateJson<'a> {
-    /// The coordinate as every route shows it.
-    pub(in crate::http) fn of(one: &'a NodeCoordinate) -> Self {
-        let Coordinate { vec, error, adjustment, height } = one.coordinate;
-        let coord = PlaceJson {
+impl PlaceJson {
+    /// A place as every route shows it.
+    pub(in crate::http) fn of(place: &Coordinate) -> Self {
+        let Coordinate { vec, error, adjustment, height } = *place;
+        Self {
             vec: vec.map(crate::model::Real::get),
             error: error.get(),
             adjustment: adjustment.get(),
             height: height.get(),
-        };
+        }
+    }
+}
+
+impl<'a> CoordinateJson<'a> {
+    /// The coordinate as every route shows it.
+    pub(in crate::http) fn of(one: &'a NodeCoordinate) -> Self {
+        let coord = PlaceJson::of(&one.coordinate);
         Self { node: &one.node, segment: &one.segment, coord }
     }
 }

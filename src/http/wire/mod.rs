@@ -15,7 +15,7 @@ pub(super) use catalog::{
     AgentServiceJson, CatalogServiceJson, CheckJson, InstanceJson, NodeJson, NodeServiceListJson,
     NodeServiceMapJson, kind_word, span,
 };
-pub(super) use coordinate::{CoordinateJson, DatacenterCoordinatesJson};
+pub(super) use coordinate::{CoordinateJson, DatacenterCoordinatesJson, PlaceJson};
 pub(super) use event::EventJson;
 pub(super) use kv::KvListJson;
 pub(super) use member::MemberJson;
