@@ -152,6 +152,7 @@ fn contact(server: &ServerHealth) -> String {
 /// All servers, as the leader judges them, whether all are well, and how many may still fail.
 async fn judged(call: &Call) -> Result<(Vec<ServerHealth>, bool, usize), Failure> {
     call.check_datacenter()?;
+    call.read_plan(Discovery::No)?;
     let all = call.client().health().await?;
     let (well, tolerance) = verdict(&all);
     Ok((all, well, tolerance))
