@@ -12,6 +12,7 @@ use super::agents::Bounds;
 use super::autopilot::{self, Failed, Founding, Health, Leavers};
 use super::clock::Clock;
 use super::inbound::{self, Request, Response};
+use super::machine::Replaced;
 use super::renewals::Renewals;
 use super::shared::SharedReads;
 use super::start::Options;
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) raft: Raft,
     pub(super) view: View,
     pub(super) hub: Hub,
+    pub(super) replaced: Replaced,
     pub(super) clock: Clock,
     pub(super) renewals: Renewals,
     pub(super) options: Options,
@@ -90,8 +92,7 @@ pub struct Digest {
 impl Replica {
     pub(super) fn new(
         raft: Raft,
-        view: View,
-        hub: Hub,
+        (view, hub, replaced): (View, Hub, Replaced),
         options: Options,
         members: watch::Receiver<MemberList>,
     ) -> Self {
@@ -101,6 +102,7 @@ impl Replica {
             raft,
             view,
             hub,
+            replaced,
             clock: Clock::default(),
             renewals: Renewals::default(),
             options,

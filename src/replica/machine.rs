@@ -1,6 +1,8 @@
 //! The store as Raft's state machine: applies, wakes, then lets the reply go.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use raft::{CheckpointJob, Entry, Fault, StateMachine};
@@ -11,19 +13,33 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::watch::Hub;
 
+/// How often the whole state was replaced here, by a backup or a snapshot.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replaced(Arc<AtomicU64>);
+
+impl Replaced {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// Lives on Raft's machine thread.
 pub(super) struct Machine {
     store: Store,
     hub: Hub,
+    replaced: Replaced,
     metrics: Metrics,
 }
 
 impl Machine {
-    pub(super) fn new(store: Store, hub: Hub, metrics: Metrics) -> Self {
-        Self { store, hub, metrics }
+    pub(super) fn new(store: Store, hub: Hub, replaced: Replaced, metrics: Metrics) -> Self {
+        Self { store, hub, replaced, metrics }
     }
 
     fn publish(&self, changes: &[Topic]) {
+        if changes.contains(&Topic::All) {
+            self.replaced.0.fetch_add(1, Ordering::SeqCst);
+        }
         for (kind, waiters) in self.hub.publish(changes).iter() {
             self.metrics.woken(kind, waiters);
         }

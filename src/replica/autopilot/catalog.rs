@@ -32,6 +32,8 @@ struct Keeper {
     unseen: BTreeMap<String, Instant>,
     /// When all members were handled anew, and when such nodes were looked for.
     swept: Option<Instant>,
+    /// How often the state had been replaced by then.
+    replaced: u64,
     compared: Option<Instant>,
 }
 
@@ -44,14 +46,17 @@ pub(in crate::replica) async fn keep_nodes(inner: &Inner) {
         refused: BTreeSet::new(),
         unseen: BTreeMap::new(),
         swept: None,
+        replaced: inner.replaced.count(),
         compared: None,
     };
     let mut changes = inner.members.clone();
     changes.mark_changed();
     loop {
-        if keeper.sweeps() {
+        if keeper.sweeps(inner) {
             keeper.handled.clear();
             keeper.swept = Some(time::now());
+            keeper.replaced = inner.replaced.count();
+            keeper.compared = None;
             dismiss_lost(inner, &inner.members());
             changes.mark_changed();
         }
@@ -69,9 +74,11 @@ pub(in crate::replica) async fn keep_nodes(inner: &Inner) {
 }
 
 impl Keeper {
-    /// Whether all members are to be handled anew.
-    fn sweeps(&self) -> bool {
+    /// Whether all members are to be handled anew: after a while, and at once where a backup has
+    /// taken the place of what they were entered in.
+    fn sweeps(&self, inner: &Inner) -> bool {
         self.swept.is_none_or(|at| at.elapsed() >= limits::RECONCILE_INTERVAL)
+            || inner.replaced.count() != self.replaced
     }
 
     /// Whether nodes that no member stands for are to be looked for again.
