@@ -190,10 +190,10 @@ vm    i   127.0.0.1:8300  leader  true   3
         let line = ["operator", "raft", "transfer-leader"];
         let (code, out, _, asked) = play(&line, &[(200, body)]);
         assert_eq!((code, out.as_str()), (0, "Success\n"));
-        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader "]);
+        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader"]);
         let line = ["operator", "raft", "transfer-leader", "-id=x"];
         let (code, _, err, asked) = play(&line, &[(500, "no")]);
         assert!(code == 1 && err.starts_with("Error transfering leadership: "), "{err}");
-        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader?id=x "]);
+        assert_eq!(asked, ["PUT /v1/operator/raft/transfer-leader?id=x"]);
     }
 }
