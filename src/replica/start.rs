@@ -115,7 +115,7 @@ pub async fn start(
 /// [`StartError::Store`] if it cannot be opened: it is in use, or damaged.
 pub fn machine(dir: &Path) -> Result<impl raft::StateMachine + use<>, StartError> {
     let (store, _view) = Store::open(&dir.join("state"))?;
-    Ok(Machine::new(store, Hub::new(), Metrics::new()))
+    Ok(Machine::new(store, Hub::new(), Replaced::default(), Metrics::new()))
 }
 
 /// Starts Raft on the runtime that the options name; the listener moves there too.
