@@ -232,11 +232,6 @@ impl Agent {
         self.folder.path().join("data")
     }
 
-    /// All that it has logged so far.
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).expect("the log can be read")
-    }
-
     /// A client for its HTTP door.
     pub(crate) fn http(&self) -> Http {
         Http::new(SocketAddr::from((self.address, 8500)))
