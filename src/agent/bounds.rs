@@ -56,7 +56,8 @@ pub(super) const FULL_SYNC_INTERVAL: Duration = Duration::from_mins(1);
 pub(super) const FULL_SYNC_NODES: usize = 128;
 /// Until a comparison that failed is tried again. Source: likewise.
 pub(super) const FULL_SYNC_RETRY: Duration = Duration::from_secs(15);
-/// All agents compare within this time of a new leader, each at its own moment. Source: likewise.
+/// All agents of a small cluster compare within this time of a new leader or server, each at its
+/// own moment; in a larger one the time grows as the interval does. Source: likewise.
 pub(super) const LEADER_SPREAD: Duration = Duration::from_secs(3);
 /// An interval is lengthened by up to this part of itself, so that agents do not march in step.
 pub(super) const FULL_SYNC_JITTER_PART: u32 = 4;

@@ -61,7 +61,7 @@ impl Sync {
             tokio::select! {
                 () = leader.as_mut() => {
                     leader.set(client.leader_changed());
-                    self.timetable.leader_changed(time::now(), time::random());
+                    self.timetable.leader_changed((self.pool)(), time::now(), time::random());
                     continue;
                 }
                 () = self.claim.woken() => {}
@@ -128,9 +128,10 @@ impl Timetable {
         self.full <= now
     }
 
-    /// Compares soon, but not with everybody else.
-    fn leader_changed(&mut self, now: Instant, chance: u64) {
-        self.full = self.full.min(now + time::jitter(bounds::LEADER_SPREAD, 1, chance));
+    /// Compares soon, but not with everybody else in a pool of so many members.
+    fn leader_changed(&mut self, members: usize, now: Instant, chance: u64) {
+        let spread = bounds::LEADER_SPREAD * scale(members);
+        self.full = self.full.min(now + time::jitter(spread, 1, chance));
     }
 
     /// After a comparison, in a pool of so many members.
@@ -151,10 +152,15 @@ impl Timetable {
     }
 }
 
-/// Between two comparisons in a pool of so many members. Source: Consul, anti-entropy.
+/// Between two comparisons in a pool of so many members.
 fn interval(members: usize) -> Duration {
-    let times = members.div_ceil(bounds::FULL_SYNC_NODES).max(1).next_power_of_two().ilog2() + 1;
-    bounds::FULL_SYNC_INTERVAL * times
+    bounds::FULL_SYNC_INTERVAL * scale(members)
+}
+
+/// How many times longer everything may take in a pool of so many members. Source: Consul,
+/// anti-entropy.
+fn scale(members: usize) -> u32 {
+    members.div_ceil(bounds::FULL_SYNC_NODES).max(1).next_power_of_two().ilog2() + 1
 }
 
 #[cfg(test)]
@@ -176,13 +182,30 @@ mod tests {
         assert!(table.is_full_due(now));
         table.compared(true, 3, (now, 0));
         assert_eq!(table.next(None), now + bounds::FULL_SYNC_INTERVAL);
-        table.leader_changed(now, 1_000);
+        table.leader_changed(3, now, 1_000);
         assert!(table.next(None) <= now + bounds::LEADER_SPREAD);
         let first = table.next(None);
-        table.leader_changed(now + bounds::FULL_SYNC_INTERVAL, 0);
+        table.leader_changed(3, now + bounds::FULL_SYNC_INTERVAL, 0);
         assert_eq!(table.next(None), first);
         table.compared(false, 3, (now, 0));
         assert_eq!(table.next(None), now + bounds::FULL_SYNC_RETRY);
+    }
+
+    #[test]
+    fn the_more_there_are_the_wider_they_spread() {
+        let now = time::now();
+        let latest = |members: usize| {
+            let next = |chance: u64| {
+                let mut table = Timetable::new(now);
+                table.compared(true, members, (now, 0));
+                table.leader_changed(members, now, chance.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                table.next(None) - now
+            };
+            (0..200).map(next).max().unwrap_or_default()
+        };
+        let (few, many) = (latest(3), latest(8192));
+        assert!(few <= bounds::LEADER_SPREAD, "{few:?}");
+        assert!(many > bounds::LEADER_SPREAD * 5 && many <= bounds::LEADER_SPREAD * 7, "{many:?}");
     }
 
     #[test]
