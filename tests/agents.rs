@@ -86,12 +86,18 @@ async fn what_an_agent_claims_is_found_everywhere() {
     }
     members_and_own(&cluster, &agents).await;
     operators_view(&cluster, &agents[1].http()).await;
+    let mut agents = agents;
     agents[0].http().done("/v1/agent/leave", "").await;
-    let gone = || async {
-        let nodes = cluster.servers[0].http().try_get("/v1/catalog/node/a1").await.ok()?;
-        (nodes.text() == "null").then_some(())
-    };
-    until("who left is no node any more", LIMIT, gone).await;
+    agents[1].terminate();
+    for agent in &mut agents {
+        assert!(agent.stopped().await.success());
+        let gone = || async {
+            let path = format!("/v1/catalog/node/{}", agent.name());
+            let nodes = cluster.servers[0].http().try_get(&path).await.ok()?;
+            (nodes.text() == "null").then_some(())
+        };
+        until(&format!("{} left and is no node any more", agent.name()), LIMIT, gone).await;
+    }
 }
 
 async fn members_and_own(cluster: &Cluster, agents: &[Agent]) {
