@@ -10,15 +10,21 @@ use crate::model::Member;
 
 use super::call::{Call, Outcome, Output};
 use super::error::Failure;
+use super::number::quoted;
 use super::wire::MemberJson;
 
 /// `GET /v1/agent/members`; `wan` with any value shows the servers as the pool of all data
-/// centers would.
+/// centers would. An agent without a server is in no such pool, nor in any segment.
 pub(super) fn members(call: &Call) -> Outcome {
+    let is_server = call.options.server_port > 0;
     let segment = call.params.get("segment").unwrap_or_default();
     if !segment.is_empty() && segment != "_all" {
+        let unknown = || format!("segment {} not found", quoted(segment));
         let text = "Network segments are not supported in this version of Consul";
-        return Err(Failure::internal(text));
+        return Err(Failure::internal(if is_server { text.to_owned() } else { unknown() }));
+    }
+    if call.params.has("wan") && !is_server {
+        return Ok(call.json(&serde_json::Value::Null));
     }
     let version = call.options.version;
     let wan_port = call.options.serf_wan_port;
