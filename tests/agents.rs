@@ -102,9 +102,11 @@ async fn what_an_agent_claims_is_found_everywhere() {
 
 async fn members_and_own(cluster: &Cluster, agents: &[Agent]) {
     for http in [cluster.servers[0].http(), agents[0].http()] {
-        let members = http.get("/v1/agent/members").await.json();
-        let members = members.as_array().expect("a list");
-        assert_eq!(members.len(), 5);
+        let all = || async {
+            let members = http.get("/v1/agent/members").await.json();
+            members.as_array().filter(|members| members.len() == 5).cloned()
+        };
+        let (members, _) = until("all members are known", LIMIT, all).await;
         let found = |name: &str| members.iter().find(|member| member["Name"] == name).cloned();
         let agent = found("a2").expect("the agent");
         assert_eq!((&agent["Tags"]["role"], &agent["Status"]), (&json!("node"), &json!(1)));
@@ -148,6 +150,13 @@ async fn operators_view(cluster: &Cluster, agent: &Http) {
         assert_eq!((of_agent.status, of_agent.text()), (200, of_server.text()), "{path}");
         let index = |reply: &crate::harness::Reply| reply.headers.get("x-consul-index").cloned();
         assert_eq!(index(&of_agent), index(&of_server), "{path}");
+    }
+    for (path, status, text) in [
+        ("/v1/agent/members?wan=1", 200, "null"),
+        ("/v1/agent/members?segment=x", 500, "segment \"x\" not found"),
+    ] {
+        let reply = agent.get(path).await;
+        assert_eq!((reply.status, reply.text()), (status, text.to_owned()), "{path}");
     }
     let keyring = agent.get("/v1/operator/keyring").await;
     let text = "keyring operations must run against a server node";

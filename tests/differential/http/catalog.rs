@@ -5,7 +5,7 @@ use super::intended::{
     ACL_POLICY, CHECK_FIELDS, FILTER_WORDS, FRESH, JSON_WORDS, NAME_HOLDER, NODE_ID_STAYS,
     OTHER_CENTER, WHOLE_ID, WRITE_INDEX,
 };
-use super::run::compare;
+use super::run::{compare, compare_also_at_agents};
 
 const REFUSED: &[Ask] = &[
     put("/v1/catalog/register", ""),
@@ -241,7 +241,12 @@ const DEREGISTERED: &[Ask] = &[
 #[tokio::test]
 async fn catalog() {
     let rows = [REFUSED, REGISTERED, READ, BLOCKING, DEREGISTERED].concat();
-    compare("catalog", &rows, &[&ACL_POLICY, &WRITE_INDEX, &CHECK_FIELDS, &JSON_WORDS]).await;
+    compare_also_at_agents(
+        "catalog",
+        &rows,
+        &[&ACL_POLICY, &WRITE_INDEX, &CHECK_FIELDS, &JSON_WORDS],
+    )
+    .await;
 }
 
 /// One name, another id: a node that is alive keeps its name; one id, another name: a new name.

@@ -14,6 +14,8 @@ use super::ask::Ask;
 const TRANSPORT: [&str; 4] = ["date", "content-length", "transfer-encoding", "keep-alive"];
 /// Headers of which only the presence counts, and whether they are zero.
 const COUNTERS: [&str; 4] = ["x-consul-index", "x-consul-lastcontact", "age", "retry-after"];
+/// What Consul puts in front of a refusal that another process than the one asked made.
+const BY_ANOTHER: &str = "rpc error making call: ";
 /// Fields that count, wherever they stand: compared by whether they are zero.
 const INDEXES: [&str; 4] = ["CreateIndex", "ModifyIndex", "Index", "LTime"];
 /// As long as a kept value must be to be looked for in answers.
@@ -59,7 +61,7 @@ impl Answer {
     pub(super) fn of(reply: &Reply, row: &Ask, kept: &Kept) -> Self {
         let headers = reply.headers.iter().filter(|(name, _)| !TRANSPORT.contains(&name.as_str()));
         let headers = headers.map(|(name, value)| (name.clone(), header(name, value, kept)));
-        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        let text = String::from_utf8_lossy(&reply.body).replace(BY_ANOTHER, "");
         let json = reply.header("content-type") == Some("application/json");
         let parsed = if json { serde_json::from_str::<Value>(&text).ok() } else { None };
         let body = match parsed {

@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, get, post, put};
 use super::intended::{ACL_POLICY, CHECK_FIELDS, CHECK_FOLLOWS, FRESH, QUERY_BACKEND, WRITE_INDEX};
-use super::run::compare;
+use super::run::compare_also_at_agents;
 
 const REGISTERED: &[Ask] = &[
     put(
@@ -137,5 +137,10 @@ const CHANGES: &[Ask] = &[
 #[tokio::test]
 async fn health() {
     let rows = [REGISTERED, READ, BLOCKING, CHANGES].concat();
-    compare("health", &rows, &[&ACL_POLICY, &WRITE_INDEX, &CHECK_FIELDS, &QUERY_BACKEND]).await;
+    compare_also_at_agents(
+        "health",
+        &rows,
+        &[&ACL_POLICY, &WRITE_INDEX, &CHECK_FIELDS, &QUERY_BACKEND],
+    )
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, Payload, delete, get, other, post, put};
 use super::intended::{ACL_POLICY, KEYS_ARE_TEXT, LOCK_INDEX, WRITE_INDEX};
-use super::run::compare;
+use super::run::compare_also_at_agents;
 
 const READ_AND_WRITE: &[Ask] = &[
     get("/v1/kv/absent"),
@@ -212,5 +212,5 @@ const BLOCKING: &[Ask] = &[
 #[tokio::test]
 async fn kv() {
     let rows = [READ_AND_WRITE, BAD, CHECK_AND_SET, TREES, LOCKS, BLOCKING].concat();
-    compare("kv", &rows, &[&ACL_POLICY, &WRITE_INDEX]).await;
+    compare_also_at_agents("kv", &rows, &[&ACL_POLICY, &WRITE_INDEX]).await;
 }

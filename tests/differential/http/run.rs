@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join;
 use tokio::sync::RwLockReadGuard;
 
-use crate::harness::{Agent, Http, Reply, beside_others, is_consul, rest, say, skip, until};
+use crate::harness::{
+    Agent, Http, Reply, Shape, beside_others, free_address, is_consul, program, rest, say, skip,
+    until,
+};
 use crate::real_clients::peers;
 
 use super::ask::{Ask, Keep, Payload};
@@ -25,6 +28,17 @@ struct Side {
     agent: Agent,
     http: Http,
     kept: Kept,
+    /// The server that the agent asks, where it is none itself.
+    _server: Option<Agent>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// A single server.
+    Server,
+    /// An agent without a server, in front of one.
+    Agent,
 }
 
 /// Both programs, and what was seen so far.
@@ -53,9 +67,31 @@ pub(super) async fn compare(
     pair.end();
 }
 
+/// As [`compare`], and then once more with agents without a server, each in front of a server of
+/// its own program.
+pub(super) async fn compare_also_at_agents(
+    section: &'static str,
+    rows: &[Ask],
+    wide: &'static [&'static Intended],
+) {
+    compare(section, rows, wide).await;
+    let Some(mut pair) = Pair::start_at(Where::Agent, section, wide, &[]).await else { return };
+    pair.ask_all(rows).await;
+    pair.end();
+}
+
 impl Pair {
     /// Starts both with the same name and the same settings; `None`, said loudly, without Consul.
     pub(super) async fn start(
+        section: &'static str,
+        wide: &'static [&'static Intended],
+        settings: &[&str],
+    ) -> Option<Self> {
+        Self::start_at(Where::Server, section, wide, settings).await
+    }
+
+    async fn start_at(
+        place: Where,
         section: &'static str,
         wide: &'static [&'static Intended],
         settings: &[&str],
@@ -67,10 +103,8 @@ impl Pair {
             return None;
         }
         let turn = beside_others().await;
-        let both = join(
-            Side::start(Agent::dev_of(consul, settings)),
-            Side::start(Agent::dev_with(settings)),
-        );
+        let both =
+            join(Side::start(place, consul, settings), Side::start(place, program(), settings));
         let (theirs, ours) = both.await;
         let (asked, wrong, seen) = (0, Vec::new(), BTreeMap::new());
         Some(Self { section, wide, theirs, ours, asked, wrong, seen, _turn: turn })
@@ -183,9 +217,32 @@ fn shown(body: Payload) -> String {
     }
 }
 
+/// An agent without a server, and the server that it asks.
+async fn in_front_of_a_server(program: &Path, settings: &[&str]) -> (Agent, Agent) {
+    let quick = "performance { raft_multiplier = 1 }";
+    let settings: Vec<&str> = settings.iter().copied().chain([quick]).collect();
+    let at = free_address();
+    let shape = Shape::Server { expect: 1, join: Vec::new() };
+    let server = Agent::new("s1", at, &shape, &settings);
+    let mut server = server.with_program(program.to_owned());
+    server.start();
+    let shape = Shape::Client { join: vec![at] };
+    let agent = Agent::new("n1", free_address(), &shape, &settings);
+    let mut agent = agent.with_program(program.to_owned());
+    agent.start();
+    agent.serving().await;
+    (agent, server)
+}
+
 impl Side {
-    async fn start(agent: impl Future<Output = Agent>) -> Self {
-        let agent = agent.await;
+    async fn start(place: Where, program: PathBuf, settings: &[&str]) -> Self {
+        let (agent, server) = match place {
+            Where::Server => (Agent::dev_of(program, settings).await, None),
+            Where::Agent => {
+                let (agent, server) = in_front_of_a_server(&program, settings).await;
+                (agent, Some(server))
+            }
+        };
         let http = agent.http();
         // Both write their own node, and judge it, in their own time; the rows want that done.
         let known = || async {
@@ -194,15 +251,18 @@ impl Side {
             let judged = http.try_get("/v1/operator/autopilot/health").await.ok()?;
             let there = judged.status == 200
                 && health.text().contains("serfHealth")
-                && services.text().contains("consul");
+                && services.text().contains("consul-network-segment");
             there.then_some(())
         };
         until("the node is in its own catalogue", START_LIMIT, known).await;
         let mut kept = Kept::from([("ip".to_owned(), agent.address().to_string())]);
+        if let Some(server) = &server {
+            kept.insert("server-ip".to_owned(), server.address().to_string());
+        }
         let own = http.get("/v1/agent/self").await.json();
         let id = own["Config"]["NodeID"].as_str().expect("the node has an id");
         kept.insert("node-id".to_owned(), id.to_owned());
-        Self { agent, http, kept }
+        Self { agent, http, kept, _server: server }
     }
 
     async fn answer(&mut self, row: &Ask) -> Answer {

@@ -5,7 +5,7 @@ use super::intended::{
     ACL_POLICY, CHECK_FIELDS, CHECK_FOLLOWS, CLEANED_UP, DEREGISTER_UNKNOWN, FILTER_WORDS,
     JSON_WORDS, LOCAL_CHECKS, PROXY_AS_DATA, PROXY_UNCHECKED, QUERY_BACKEND, WRONG_KIND,
 };
-use super::run::compare;
+use super::run::compare_also_at_agents;
 
 const REFUSED: &[Ask] = &[
     put("/v1/agent/service/register", ""),
@@ -212,6 +212,10 @@ const DEREGISTERED: &[Ask] = &[
 #[tokio::test]
 async fn agent_service() {
     let rows = [REFUSED, REGISTERED, READ, HEALTH, MAINTENANCE, AGAIN, DEREGISTERED].concat();
-    compare("agent_service", &rows, &[&ACL_POLICY, &CHECK_FIELDS, &JSON_WORDS, &QUERY_BACKEND])
-        .await;
+    compare_also_at_agents(
+        "agent_service",
+        &rows,
+        &[&ACL_POLICY, &CHECK_FIELDS, &JSON_WORDS, &QUERY_BACKEND],
+    )
+    .await;
 }

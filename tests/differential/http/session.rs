@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, Payload, get, other, post, put};
 use super::intended::{ACL_POLICY, JSON_WORDS, WHOLE_MILLIS, WRITE_INDEX, WRONG_KIND};
-use super::run::compare;
+use super::run::compare_also_at_agents;
 
 const MAKING: &[Ask] = &[
     get("/v1/session/list"),
@@ -162,5 +162,5 @@ const CHECKS: &[Ask] = &[
 #[tokio::test]
 async fn session() {
     let rows = [MAKING, DELAYS, BOUNDS, LIFE, CHECKS].concat();
-    compare("session", &rows, &[&ACL_POLICY, &WRITE_INDEX, &JSON_WORDS]).await;
+    compare_also_at_agents("session", &rows, &[&ACL_POLICY, &WRITE_INDEX, &JSON_WORDS]).await;
 }

@@ -5,7 +5,7 @@ use super::intended::{
     ACL_POLICY, CHECK_FIELDS, CHECK_TYPE, QUERY_BACKEND, TXN_JSON_WORDS, TXN_OPERATIONS,
     TXN_PANICS, WRITE_INDEX,
 };
-use super::run::compare;
+use super::run::compare_also_at_agents;
 
 const DECODING: &[Ask] = &[
     put("/v1/txn", ""),
@@ -214,7 +214,7 @@ async fn txn() {
     let mut rows = [DECODING, KEYS, LOCKS, NODES, SERVICES, CHECKS].concat();
     rows.push(put("/v1/txn", operations(64)));
     rows.push(put("/v1/txn", operations(65)).differs(&[&TXN_OPERATIONS]));
-    compare(
+    compare_also_at_agents(
         "txn",
         &rows,
         &[&ACL_POLICY, &WRITE_INDEX, &TXN_JSON_WORDS, &CHECK_FIELDS, &CHECK_TYPE],
