@@ -103,6 +103,26 @@ pub(super) enum Failed {
     Perhaps,
 }
 
+/// A blocking read that a server held for longer than this was served until the server went.
+const SERVED: Duration = Duration::from_secs(1);
+
+/// Failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    first: Option<Instant>,
+}
+
+impl Row {
+    /// Takes down a failure of what was asked and ended at these times, and tells how long nothing
+    /// has been done by now. What `blocks` was served as long as it waited: the row begins anew.
+    pub(super) fn failed(&mut self, (asked, ended): (Instant, Instant), blocks: bool) -> Duration {
+        let served = blocks && ended.duration_since(asked) > SERVED;
+        let first = if served { ended } else { self.first.unwrap_or(asked) };
+        self.first = Some(first);
+        ended.duration_since(first)
+    }
+}
+
 /// Whether to ask on, `so_far` after the first failure in a row, and at most for `hold`.
 pub(super) fn asks_on(twice: Twice, failed: Failed, so_far: Duration, hold: Duration) -> bool {
     let safe = match (twice, failed) {
@@ -184,6 +204,21 @@ mod tests {
             })
             .collect();
         assert_eq!(drawn.len(), 3, "rested servers are as good as any");
+    }
+
+    #[test]
+    fn a_wait_that_one_server_after_another_held_is_no_long_failure() {
+        let start = time::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut row = Row::default();
+        let so_far: Vec<u64> = [(0, 3), (3, 8), (8, 8), (8, 9), (9, 15)]
+            .map(|(asked, ended)| row.failed((at(asked), at(ended)), true).as_secs())
+            .to_vec();
+        assert_eq!(so_far, [0, 0, 0, 1, 0]);
+        let mut row = Row::default();
+        let so_far = [(0, 3), (3, 8)]
+            .map(|(asked, ended)| row.failed((at(asked), at(ended)), false).as_secs());
+        assert_eq!(so_far, [3, 8], "what does not block is not served while it hangs");
     }
 
     #[test]

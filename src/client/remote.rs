@@ -8,9 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 
-use super::choice::{Choice, Failed, Target, Twice, asks_on, targets};
+use super::choice::{Choice, Failed, Row, Target, Twice, asks_on, targets};
 use crate::model::{
     Command, Consistency, Index, MemberList, Query, Read, ReadOptions, ServerHealth, Session,
     SessionId, Unavailable, Written,
@@ -224,7 +223,7 @@ impl Remote {
         ask: impl Fn() -> (Ask, Duration),
     ) -> Result<Told, Unavailable> {
         let inner = &self.inner;
-        let mut since: Option<Instant> = None;
+        let mut row = Row::default();
         let mut failures = 0;
         loop {
             let targets: Vec<Target> = self.targets(&inner.members.borrow());
@@ -251,11 +250,8 @@ impl Remote {
             let ended = time::now();
             inner.choice.lock().failed(target.raft, ended);
             tracing::debug!(server = target.address, why, "a server did not do what was asked");
-            // A read that waited for long was no failure until its server went.
-            let waited = limit > limits::AGENT_CALL_MAX && ended - now > inner.options.hold;
-            let first = if waited { ended } else { since.unwrap_or(now) };
-            since = Some(first);
-            if !asks_on(twice, failed, ended - first, inner.options.hold) {
+            let so_far = row.failed((now, ended), limit > limits::AGENT_CALL_MAX);
+            if !asks_on(twice, failed, so_far, inner.options.hold) {
                 return Err(given_up(twice, failed, &target, &why));
             }
             failures += 1;
