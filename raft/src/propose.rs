@@ -1,13 +1,17 @@
 //! Proposals of many callers, coalesced: one message to openraft's core for all that wait.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::{Instant as _, ServerState};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::ProposeError;
-use crate::limits::{PROPOSE_BATCH, PROPOSE_BATCHES};
+use crate::limits::{LEADER_RETRY, PROPOSE_BATCH, PROPOSE_BATCHES};
 use crate::options::NodeId;
 use crate::types::{Core, Payload, Types};
 
@@ -18,7 +22,9 @@ pub(crate) struct Proposal {
 }
 
 /// Takes proposals out of the queue and hands them over in batches, until the queue closes.
-pub(crate) async fn run(core: Core, mut queue: mpsc::Receiver<Proposal>) {
+///
+/// `lease` is how long a leader takes proposals after a majority answered it last.
+pub(crate) async fn run(core: Core, mut queue: mpsc::Receiver<Proposal>, lease: Duration) {
     let mut under_way = FuturesUnordered::new();
     let mut batch = Vec::new();
     loop {
@@ -26,7 +32,8 @@ pub(crate) async fn run(core: Core, mut queue: mpsc::Receiver<Proposal>) {
             // Whoever is ready to propose gets into the same batch.
             tokio::task::yield_now().await;
         }
-        let room = under_way.len() < PROPOSE_BATCHES;
+        // Without a majority what is under way may stay so; openraft refuses all that is new.
+        let room = under_way.len() < PROPOSE_BATCHES || !has_majority(&core, lease);
         let busy = !under_way.is_empty();
         // Both branches may be dropped: neither takes anything before it is ready.
         tokio::select! {
@@ -39,8 +46,18 @@ pub(crate) async fn run(core: Core, mut queue: mpsc::Receiver<Proposal>) {
                 // Futures are first polled in the order of pushing, so batches keep theirs.
                 under_way.push(submit(core.clone(), std::mem::take(&mut batch)));
             }
+            () = tokio::time::sleep(LEADER_RETRY), if !room => {}
         }
     }
+}
+
+/// Whether this node leads, and a majority answered it within `lease`.
+fn has_majority(core: &Core, lease: Duration) -> bool {
+    let metrics = core.metrics();
+    let metrics = metrics.borrow_watched();
+    let alone = metrics.membership_config.voter_ids().count() == 1;
+    let acked = metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed());
+    metrics.state == ServerState::Leader && (alone || acked.is_some_and(|age| age < lease))
 }
 
 async fn submit(core: Core, batch: Vec<Proposal>) {

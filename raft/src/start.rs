@@ -57,7 +57,7 @@ pub(crate) async fn start(
     };
     tracing::info!(node, applied = ?*applied.borrow(), "the machine is up to what was committed");
     let (proposals, proposed) = mpsc::channel(limits::PROPOSE_QUEUE);
-    tasks.spawn(propose::run(core.clone(), proposed));
+    tasks.spawn(propose::run(core.clone(), proposed, options.election.1 / 2));
     let contact = Arc::new(Mutex::new(None));
     let status = follow(&core, &peers, tasks, fault.clone(), Arc::clone(&contact));
     let (barriers, waiters) = mpsc::channel(limits::BARRIER_QUEUE);

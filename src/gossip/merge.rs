@@ -189,7 +189,10 @@ impl Pool {
             seen.iter().filter(|one| one.state() == State::Down).map(|one| *one.id()).collect();
         let suspected = seen.iter().filter(|one| *one.id() == me && one.state() == State::Suspect);
         let suspected = suspected.map(Seen::incarnation).max();
-        self.run(now, |foca, driver| foca.apply_many(seen.into_iter(), tell_on, driver));
+        // As with packets: who left must not answer the others that it lives.
+        if !self.has_left() {
+            self.run(now, |foca, driver| foca.apply_many(seen.into_iter(), tell_on, driver));
+        }
         if let Some(incarnation) = suspected.filter(|_| self.me() == me) {
             // The refutation: also where the detector had nobody to send it to.
             let above = incarnation.saturating_add(1);

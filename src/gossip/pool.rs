@@ -194,8 +194,11 @@ impl Pool {
         if self.heard.lock().book.is_full_for(header.src.id) {
             return Err("the pool is full".to_owned());
         }
-        self.driver.coordinate = coordinate;
-        self.run(now, |foca, driver| foca.handle_data(swim, driver));
+        // Others say by now that this member is down: who left must not answer that it lives.
+        if !self.left {
+            self.driver.coordinate = coordinate;
+            self.run(now, |foca, driver| foca.handle_data(swim, driver));
+        }
         Ok(None)
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn packets(inner: Arc<Inner>, mut shutdown: Shutdown) {
             looked = now;
             look(&inner, now);
         }
-        flush(&inner);
+        work_off(&inner);
     }
 }
 
@@ -99,8 +99,14 @@ pub(super) fn refresh(inner: &Inner, now: Instant) {
     }
 }
 
-/// Does what came out of the protocol since the last time.
+/// As [`work_off`], by somebody else than the loop, which looks at its timers anew after it.
 pub(super) fn flush(inner: &Arc<Inner>) {
+    work_off(inner);
+    inner.wake.notify_one();
+}
+
+/// Does what came out of the protocol since the last time.
+fn work_off(inner: &Arc<Inner>) {
     let now = time::now();
     let (outputs, (events, questions)) = {
         let mut pool = inner.pool.lock();
@@ -127,8 +133,6 @@ pub(super) fn flush(inner: &Arc<Inner>) {
         *told_at = Some(now);
         tell(inner, members);
     }
-    drop(told_at);
-    inner.wake.notify_one();
 }
 
 fn tell(inner: &Inner, members: crate::model::MemberList) {
