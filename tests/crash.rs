@@ -16,14 +16,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
 use futures::future::join_all;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::harness::{Cluster, Http, alone, is_consul, rest, setting, until};
+use crate::harness::{
+    Cluster, Http, Outcome, alone, decoded, is_consul, rest, setting, until, write,
+};
 
 const ROUNDS: usize = 30;
 const WRITERS: usize = 9;
@@ -36,15 +37,6 @@ const ALL_EVERY: usize = 3;
 /// A request that takes longer has an unknown outcome.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_mins(1);
-
-/// What a writer knows of its write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Acknowledged,
-    /// The server said no, or never heard of it: it must not be there.
-    Refused,
-    Unknown,
-}
 
 /// One attempt to raise a counter.
 struct Raise {
@@ -89,25 +81,6 @@ impl Ledger {
     fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
-}
-
-/// Sends one write and says what is known of it.
-async fn write(http: &Http, path: &str, body: &str) -> Outcome {
-    match http.try_put(path, body).await {
-        Ok(reply) if reply.status == 200 => match reply.text().as_str() {
-            "true" => Outcome::Acknowledged,
-            "false" => Outcome::Refused,
-            other => panic!("a write was answered with {other:?}"),
-        },
-        Ok(reply) if surely_refused(&reply.text()) => Outcome::Refused,
-        Ok(reply) if reply.status < 500 => panic!("{}: {}", reply.status, reply.text()),
-        Err(error) if error.is_connect() => Outcome::Refused,
-        _ => Outcome::Unknown,
-    }
-}
-
-fn surely_refused(text: &str) -> bool {
-    text == "No cluster leader" || text.starts_with("not applied:")
 }
 
 /// Writes keys that nobody else writes, each once, until told to stop.
@@ -175,12 +148,6 @@ fn counter_parts(entry: &Value) -> (u64, String) {
     let text = decoded(entry);
     let (count, mark) = text.split_once(' ').expect("a count and a mark");
     (count.parse().expect("a count"), mark.to_owned())
-}
-
-fn decoded(entry: &Value) -> String {
-    let value = entry["Value"].as_str().expect("a value");
-    let bytes = base64::engine::general_purpose::STANDARD.decode(value).expect("base64");
-    String::from_utf8(bytes).expect("text")
 }
 
 /// A small generator, so that a run can be repeated from its seed.

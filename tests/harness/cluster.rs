@@ -1,11 +1,12 @@
 //! Three servers of one cluster, as three child processes.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Agent, Http, Shape, free_address, is_consul, until, within};
+use super::{Agent, Host, Http, Shape, free_address, is_consul, until, within};
 
 /// How long a new leader may take to be known everywhere, in any test that does not measure it.
 const LEADER_LIMIT: Duration = Duration::from_mins(1);
@@ -13,6 +14,12 @@ const LEADER_LIMIT: Duration = Duration::from_mins(1);
 /// Consul's own fastest timers; ours are as fast by default, so only Consul gets them.
 const QUICK: &str = "performance { raft_multiplier = 1 }";
 const MANY_CONNECTIONS: &str = "limits { http_max_conns_per_client = 10000 }";
+
+/// What every server of a cluster is configured with, beside these fragments.
+fn usual<'a>(fragments: &[&'a str]) -> Vec<&'a str> {
+    let quick = is_consul().then_some(QUICK);
+    fragments.iter().copied().chain([MANY_CONNECTIONS]).chain(quick).collect()
+}
 
 /// A cluster of servers that die with it.
 pub(crate) struct Cluster {
@@ -35,15 +42,25 @@ impl Cluster {
     /// Starts a server at each of these addresses, which must be this machine's, and waits.
     pub(crate) async fn start_at(addresses: &[Ipv4Addr], fragments: &[&str]) -> Self {
         let shape = Shape::Server { expect: addresses.len(), join: addresses.to_vec() };
-        let mut fragments = fragments.to_vec();
-        fragments.push(MANY_CONNECTIONS);
-        if is_consul() {
-            fragments.push(QUICK);
-        }
+        let fragments = usual(fragments);
         let agent = |(at, address): (usize, &Ipv4Addr)| {
             Agent::new(&format!("c{}", at + 1), *address, &shape, &fragments)
         };
-        let servers = addresses.iter().enumerate().map(agent).collect();
+        Self::start_all(addresses.iter().enumerate().map(agent).collect()).await
+    }
+
+    /// Starts a server on each of these hosts, and waits.
+    pub(crate) async fn start_on(hosts: &[Host], fragments: &[&str]) -> Self {
+        let join = hosts.iter().map(Host::address).collect();
+        let shape = Shape::Server { expect: hosts.len(), join };
+        let fragments = usual(fragments);
+        let agent = |(at, host): (usize, &Host)| {
+            Agent::on_host(&format!("c{}", at + 1), host, &shape, &fragments)
+        };
+        Self::start_all(hosts.iter().enumerate().map(agent).collect()).await
+    }
+
+    async fn start_all(servers: Vec<Agent>) -> Self {
         let mut cluster = Self { servers };
         for server in &mut cluster.servers {
             server.start();
@@ -72,9 +89,11 @@ impl Cluster {
         (0..self.servers.len()).filter(|at| *at != leader).collect()
     }
 
-    /// Waits until every running server takes part: all are voters, and all know the leader.
-    pub(crate) async fn settled(&self) {
-        let all = self.servers.len();
+    /// Waits until every server takes part: these and no others are voters, and all that run
+    /// know the leader. Gives how long that took.
+    pub(crate) async fn settled(&self) -> Duration {
+        let all: BTreeSet<String> =
+            self.servers.iter().map(|server| format!("{}:8300", server.address())).collect();
         let look = || async {
             let leader = self.leader_now().await?;
             let http = self.servers[leader].http();
@@ -83,10 +102,26 @@ impl Cluster {
                 return None;
             }
             let servers = reply.json()["Servers"].as_array().cloned()?;
-            let voters = servers.iter().filter(|server| server["Voter"] == true).count();
-            (voters == all).then_some(())
+            let voters = servers.iter().filter(|server| server["Voter"] == true);
+            let voters = voters.filter_map(|server| server["Address"].as_str().map(str::to_owned));
+            (voters.collect::<BTreeSet<_>>() == all).then_some(())
         };
-        until("all servers are voters", LEADER_LIMIT, look).await;
+        until(&format!("{all:?} are the voters"), LEADER_LIMIT, look).await.1
+    }
+
+    /// Starts one more server, which joins the others, and waits until it has a vote. Gives how
+    /// long that took.
+    pub(crate) async fn grow(&mut self, name: &str, fragments: &[&str]) -> Duration {
+        let shape = Shape::Joining { join: self.addresses() };
+        let mut server = Agent::new(name, free_address(), &shape, &usual(fragments));
+        server.start();
+        self.servers.push(server);
+        self.settled().await
+    }
+
+    /// The addresses of the servers, in order.
+    pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.servers.iter().map(Agent::address).collect()
     }
 
     /// The state of every server, once all have applied the same and none moves any more.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use super::{Http, until};
+use super::{Host, Http, until};
 
 /// How many of the last lines of a log are shown when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
@@ -84,6 +84,8 @@ pub(crate) enum Shape {
     Dev,
     /// One of several servers: how many there will be, and whom to join.
     Server { expect: usize, join: Vec<Ipv4Addr> },
+    /// A server that joins a cluster there is.
+    Joining { join: Vec<Ipv4Addr> },
     /// An agent without a server, and whom it joins.
     Client { join: Vec<Ipv4Addr> },
 }
@@ -93,6 +95,8 @@ pub(crate) struct Agent {
     name: String,
     program: PathBuf,
     address: Ipv4Addr,
+    /// The network namespace that it runs in, if that is not this process's own.
+    space: Option<PathBuf>,
     arguments: Vec<String>,
     folder: TempDir,
     child: Option<Child>,
@@ -127,26 +131,40 @@ impl Agent {
         let mut arguments: Vec<String> =
             vec!["agent".into(), format!("-node={name}"), format!("-bind={at}")];
         arguments.push(format!("-client={at}"));
+        if let Shape::Server { expect, .. } = shape {
+            arguments.push(format!("-bootstrap-expect={expect}"));
+        }
         match shape {
             Shape::Dev => arguments.push("-dev".into()),
-            Shape::Server { expect, join } => {
-                arguments.push("-server".into());
-                arguments.push(format!("-bootstrap-expect={expect}"));
+            Shape::Server { join, .. } | Shape::Joining { join } | Shape::Client { join } => {
                 arguments.push(format!("-data-dir={}", folder.path().join("data").display()));
                 arguments.extend(join.iter().map(|peer| format!("-retry-join={peer}")));
                 arguments.push("-retry-interval=1s".into());
             }
-            Shape::Client { join } => {
-                arguments.push(format!("-data-dir={}", folder.path().join("data").display()));
-                arguments.extend(join.iter().map(|peer| format!("-retry-join={peer}")));
-                arguments.push("-retry-interval=1s".into());
-            }
+        }
+        if matches!(shape, Shape::Server { .. } | Shape::Joining { .. }) {
+            arguments.push("-server".into());
         }
         let quiet = "disable_update_check = true";
         for fragment in fragments.iter().chain([&quiet]) {
             arguments.extend(["-hcl".to_owned(), (*fragment).to_owned()]);
         }
-        Self { name: name.into(), program: program(), address: at, arguments, folder, child: None }
+        Self {
+            name: name.into(),
+            program: program(),
+            address: at,
+            space: None,
+            arguments,
+            folder,
+            child: None,
+        }
+    }
+
+    /// Prepares an agent that runs on a host of a network, at its address.
+    pub(crate) fn on_host(name: &str, host: &Host, shape: &Shape, fragments: &[&str]) -> Self {
+        let mut agent = Self::new(name, host.address(), shape, fragments);
+        agent.space = Some(host.space());
+        agent
     }
 
     /// Runs another program with the same command line. For an agent that does not run yet.
@@ -190,7 +208,16 @@ impl Agent {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.expect("the log can be opened");
-        let child = tokio::process::Command::new(&self.program)
+        let mut command = match &self.space {
+            // It enters, and becomes the program: the child's id is the agent's.
+            Some(space) => {
+                let mut enter = tokio::process::Command::new("nsenter");
+                enter.arg(format!("--net={}", space.display())).arg(&self.program);
+                enter
+            }
+            None => tokio::process::Command::new(&self.program),
+        };
+        let child = command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -285,6 +312,11 @@ impl Agent {
         let script = format!("kill -{name} {}", self.pid());
         let sent = Command::new("sh").args(["-c", &script]).status().expect("sh starts");
         assert!(sent.success(), "{} cannot be sent {name}", self.name);
+    }
+
+    /// Lines of the log that hold this text.
+    pub(crate) fn logged(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
     fn log_path(&self) -> PathBuf {
