@@ -12,6 +12,8 @@ mod clients;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod differential;
@@ -19,6 +21,8 @@ mod differential;
 mod docker;
 #[cfg(test)]
 mod doors;
+#[cfg(test)]
+mod encryption;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
@@ -32,8 +36,16 @@ mod load;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
+mod partition;
+#[cfg(test)]
+mod pool;
+#[cfg(test)]
 mod real_clients;
 #[cfg(test)]
 mod recover;
+#[cfg(test)]
+mod resize;
+#[cfg(test)]
+mod rolling;
 #[cfg(test)]
 mod tidy;

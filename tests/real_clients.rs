@@ -24,9 +24,9 @@ pub(crate) fn peers() -> PathBuf {
 }
 
 /// The real command line, pointed at one server.
-struct Cli<'a> {
-    program: PathBuf,
-    server: &'a Agent,
+pub(crate) struct Cli<'a> {
+    pub(crate) program: PathBuf,
+    pub(crate) server: &'a Agent,
 }
 
 /// What a command printed, and how it ended.
@@ -66,7 +66,7 @@ impl Cli<'_> {
     }
 
     /// Runs a command that must succeed; gives what it printed.
-    async fn ok(&self, words: &[&str]) -> String {
+    pub(crate) async fn ok(&self, words: &[&str]) -> String {
         let printed = self.run(words).await;
         let Printed { code, out, err } = printed;
         assert_eq!(code, Some(0), "{words:?} at {}: {out} {err}", self.server.name());
@@ -74,7 +74,7 @@ impl Cli<'_> {
     }
 
     /// Runs a command that must fail with exit code 1; gives what it said.
-    async fn fails(&self, words: &[&str]) -> String {
+    pub(crate) async fn fails(&self, words: &[&str]) -> String {
         let printed = self.run(words).await;
         assert_eq!(printed.code, Some(1), "{words:?}: {} {}", printed.out, printed.err);
         format!("{}{}", printed.out, printed.err)
