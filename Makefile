@@ -5,7 +5,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 
-.PHONY: run test bench lint fmt demo crash burst setup build clean help
+.PHONY: run test bench lint fmt demo crash burst partition resize rolling encryption setup build clean help
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,23 @@ burst: build ## 5,000 registrations at once, 10,000 idle reads; the real Consul 
 	.ci/peers
 	PORTOLAN_BURST_SERVICES=5000 PORTOLAN_IDLE_READS=10000 \
 	PORTOLAN_TEST_BINARY=$(CURDIR)/target/release/portolan $(CARGO) test --locked --test all load:: -- --nocapture
+
+# The process tests of this name, at full length, against the release program.
+AT_LENGTH = PORTOLAN_TEST_BINARY=$(CURDIR)/target/release/portolan \
+	$(CARGO) test --locked --test all $@:: -- --nocapture
+
+partition: build ## five servers in network namespaces, every cut three times
+	PORTOLAN_PARTITION_ROUNDS=$${ROUNDS:-3} $(AT_LENGTH)
+
+resize: build ## one server to five to three under 1,000 writes a second and more
+	PORTOLAN_RESIZE_WRITERS=$${WRITERS:-64} $(AT_LENGTH)
+
+rolling: build ## three servers restarted and replaced one at a time, three times, under load
+	PORTOLAN_ROLLING_ROUNDS=$${ROUNDS:-3} $(AT_LENGTH)
+
+encryption: build ## five nodes under a key that changes every 10 s, for five minutes
+	.ci/peers
+	PORTOLAN_ROTATION_SECONDS=$${DURATION:-300} $(AT_LENGTH)
 
 bench: setup ## side by side with the real Consul: throughput, latency, memory
 	$(CARGO) build --release --locked --workspace
