@@ -1,6 +1,8 @@
 //! `GET /v1/agent/self` and `/v1/agent/version`: what this agent is, is set to, and has counted.
 //! Source: Consul HTTP API, "Read Configuration".
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::client::ClusterStatus;
@@ -76,12 +78,12 @@ fn debug_config(call: &Call) -> Value {
 }
 
 /// What is counted, all as text as Consul has it.
-fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[std::sync::Arc<Member>]) -> Value {
+fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[Arc<Member>]) -> Value {
     let of = |status| members.iter().filter(|member| member.status == status).count().to_string();
     let pool = json!({
-        "encrypted": "false",
+        "encrypted": call.options.encrypted.to_string(),
         "failed": of(MemberStatus::Failed),
-        "health_score": "0",
+        "health_score": call.rooms.gossip.health_score().to_string(),
         "left": of(MemberStatus::Left),
         "members": members.len().to_string(),
     });
@@ -112,10 +114,9 @@ fn servers_cluster(status: &ClusterStatus) -> Value {
 }
 
 /// What an agent without a server says of it.
-fn agents_cluster(members: &[std::sync::Arc<Member>]) -> Value {
-    let there = |member: &&std::sync::Arc<Member>| {
-        member.server_port > 0 && member.status == MemberStatus::Alive
-    };
+fn agents_cluster(members: &[Arc<Member>]) -> Value {
+    let there =
+        |member: &&Arc<Member>| member.server_port > 0 && member.status == MemberStatus::Alive;
     let servers = members.iter().filter(there).count();
     json!({"acl": "disabled", "known_servers": servers.to_string(), "server": "false"})
 }
