@@ -59,14 +59,19 @@ pub(crate) fn say(text: &str) {
     shown.expect("stderr takes a line");
 }
 
+/// Agents that one loopback network has addresses for.
+const HOSTS: u32 = 254;
+/// The networks that one run of the tests may use: 127.64.0.0/10, then 127.128.0.0/10.
+const NETWORKS: [u32; 2] = [0x7f40_0000, 0x7f80_0000];
+
 /// A loopback address that nobody listens on: 127.x.y.z with x.y from this process's id.
 pub(crate) fn free_address() -> Ipv4Addr {
-    let pid = std::process::id();
-    let network = 0x7f40_0000 | ((pid & 0x3fff) << 8);
+    let own = (std::process::id() & 0x3fff) << 8;
     loop {
-        let host = NEXT_HOST.fetch_add(1, Ordering::Relaxed);
-        assert!(host < 255, "one run of the tests may start at most 254 agents");
-        let address = Ipv4Addr::from_bits(network | host);
+        let next = NEXT_HOST.fetch_add(1, Ordering::Relaxed) - 1;
+        let network = NETWORKS.get(usize::try_from(next / HOSTS).expect("a small number"));
+        let network = network.expect("one run of the tests may start at most 508 agents");
+        let address = Ipv4Addr::from_bits(network | own | (next % HOSTS + 1));
         if [8300, 8500, 8600].iter().all(|port| is_free(address, *port)) {
             return address;
         }
