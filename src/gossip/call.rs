@@ -77,7 +77,8 @@ pub(super) async fn listen(inner: Arc<Inner>, listener: TcpListener, mut shutdow
 
 async fn answer(inner: &Arc<Inner>, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut halves = inner.streams.accept(stream).await?;
+    // Who has no key, or another one, is refused there, and that is logged there.
+    let Ok(mut halves) = inner.streams.accept(stream).await else { return Ok(()) };
     let offer: Offer = exchange::receive(&mut halves).await?;
     refresh(inner, time::now());
     let name = offer.name.clone();

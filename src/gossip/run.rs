@@ -59,11 +59,12 @@ pub(super) async fn packets(inner: Arc<Inner>, mut shutdown: Shutdown) {
 
 fn take(inner: &Inner, sealed: &[u8], from: SocketAddr) {
     let now = time::now();
-    let opened = inner.options.keyring.unseal(sealed, LABEL.as_bytes());
-    let taken = match opened {
-        Ok(bytes) => inner.pool.lock().packet(&bytes, now),
-        Err(error) => Err(error.to_string()),
+    let bytes = match inner.options.keyring.unseal(sealed, LABEL.as_bytes()) {
+        Ok(bytes) => bytes,
+        // The ring says so once for all that comes from there: packets and calls.
+        Err(cause) => return inner.options.keyring.note(from.ip(), cause),
     };
+    let taken = inner.pool.lock().packet(&bytes, now);
     match taken {
         Ok(None) => {}
         Ok(Some(answer)) => {
