@@ -33,6 +33,9 @@ pub struct Status {
     pub peers: Arc<BTreeMap<NodeId, Peer>>,
     /// Members with a vote.
     pub voters: Arc<BTreeSet<NodeId>>,
+    /// Members whose vote counts whatever becomes of a change that is under way: voters of every
+    /// set, in the newest configuration and in the last one that is committed.
+    pub settled_voters: Arc<BTreeSet<NodeId>>,
     /// Members without a vote.
     pub learners: Arc<BTreeSet<NodeId>>,
     /// Whether a change of voters has begun and not ended: see `Raft::settle`.
@@ -58,6 +61,7 @@ impl Status {
             purged: metrics.purged.index().unwrap_or(0),
             peers: Arc::clone(&self.peers),
             voters: Arc::clone(&self.voters),
+            settled_voters: Arc::clone(&self.settled_voters),
             learners: Arc::clone(&self.learners),
             joint: false,
             matched: BTreeMap::new(),
@@ -74,6 +78,13 @@ impl Status {
         }
         if !membership.voter_ids().eq(self.voters.iter().copied()) {
             status.voters = Arc::new(membership.voter_ids().collect());
+        }
+        let committed = metrics.committed_membership_config.membership().get_joint_config();
+        let mut sets = membership.get_joint_config().iter().chain(committed);
+        let first = sets.next().cloned().unwrap_or_default();
+        let settled = sets.fold(first, |all, set| &all & set);
+        if settled != *self.settled_voters {
+            status.settled_voters = Arc::new(settled);
         }
         if !membership.learner_ids().eq(self.learners.iter().copied()) {
             status.learners = Arc::new(membership.learner_ids().collect());

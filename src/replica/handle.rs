@@ -173,7 +173,7 @@ impl Replica {
                 name: peer.name.clone(),
                 address: peer.address.clone(),
                 leader: status.leader == Some(*node),
-                voter: status.voters.contains(node),
+                voter: status.settled_voters.contains(node),
             })
             .collect();
         servers.sort_by(|one, two| one.name.cmp(&two.name));

@@ -217,7 +217,8 @@ fn one(inner: &Inner, scene: &Scene<'_>, node: NodeId) -> ServerHealth {
         name: peer.name,
         address: peer.address,
         leader,
-        voter: scene.raft.voters.contains(&node),
+        // What people read: a vote that a half-done change may still take back is none yet.
+        voter: scene.raft.settled_voters.contains(&node),
         status: seen.status,
         version: member.map(version).unwrap_or_default(),
         last_contact: seen.contact,
