@@ -208,6 +208,11 @@ impl Gossip {
         report
     }
 
+    /// Whether the pool's traffic is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.options.keyring.is_on()
+    }
+
     /// Where this member lies in the space of round trips.
     pub fn coordinate(&self) -> Coordinate {
         self.inner.pool.lock().coordinate()

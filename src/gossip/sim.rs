@@ -345,15 +345,14 @@ fn measure(members: usize, loss: u32, quiet: Duration) -> Figures {
     let false_deaths_an_hour = number(world.false_deaths()) * 3600.0 / quiet.as_secs_f64();
     let mut medians = Vec::new();
     for (how, from) in [(Death::Process, 0), (Death::Host, 5)] {
-        let mut found = Vec::new();
-        for who in from..from + 5 {
-            let killed = world.now;
-            world.kill(who, how);
-            world.run(Duration::from_mins(1));
+        let (killed, dead) = (world.now, from..from + 5);
+        dead.clone().for_each(|who| world.kill(who, how));
+        world.run(Duration::from_mins(1));
+        let found = dead.map(|who| {
             let seen = world.detection(who, killed);
-            found.push(seen.unwrap_or_else(|| panic!("not all of {members} saw {who} die")));
-        }
-        medians.push(median(found));
+            seen.unwrap_or_else(|| panic!("not all of {members} saw {who} die"))
+        });
+        medians.push(median(found.collect()));
     }
     let (process, host) = (medians[0], medians[1]);
     Figures { members, loss, process, host, false_deaths_an_hour, bytes_a_second }

@@ -98,8 +98,6 @@ pub struct Options {
     pub gauge_host: Option<String>,
     /// The port that the pool of all data centers would have; shown only.
     pub serf_wan_port: Option<u16>,
-    /// Whether the pool's traffic is encrypted.
-    pub encrypted: bool,
 }
 
 /// The rooms behind the door. Cheap to clone.

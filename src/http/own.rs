@@ -81,7 +81,7 @@ fn debug_config(call: &Call) -> Value {
 fn stats(call: &Call, status: Option<&ClusterStatus>, members: &[Arc<Member>]) -> Value {
     let of = |status| members.iter().filter(|member| member.status == status).count().to_string();
     let pool = json!({
-        "encrypted": call.options.encrypted.to_string(),
+        "encrypted": call.rooms.gossip.is_encrypted().to_string(),
         "failed": of(MemberStatus::Failed),
         "health_score": call.rooms.gossip.health_score().to_string(),
         "left": of(MemberStatus::Left),

@@ -296,7 +296,6 @@ pub(super) fn http(config: &Config, place: &Place) -> http::Options {
         metrics_prefix: config.telemetry.metrics_prefix.clone(),
         gauge_host: gauge_host(config),
         serf_wan_port: config.ports.serf_wan,
-        encrypted: place.keyring.is_on(),
     }
 }
 
