@@ -129,6 +129,10 @@ pub(crate) const SNAPSHOT_FILES_MAX: usize = 65_536;
 /// No progress for this long ends the transfer of a snapshot.
 pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 
+/// After a peer has got a snapshot, no new one is taken for this long: it would purge the very log
+/// that the peer needs to catch up from there.
+pub(crate) const SNAPSHOT_CATCH_UP: Duration = Duration::from_secs(10);
+
 /// Time to take over a received snapshot.
 pub(crate) const SNAPSHOT_INSTALL: Duration = Duration::from_mins(10);
 

@@ -65,7 +65,8 @@ pub(crate) async fn start(
     let barrier =
         Barrier { core: core.clone(), peers: peers.clone(), status: status.clone(), round };
     tasks.spawn(barrier.run(waiters));
-    tasks.spawn(take_snapshots(core.clone(), wal.clone(), status.clone(), options.snapshot_every));
+    let takes = Snapshots { every: options.snapshot_every, peers: peers.clone() };
+    tasks.spawn(takes.take(core.clone(), wal.clone(), status.clone()));
     let server = Server {
         node,
         cluster: options.cluster.as_str().into(),
@@ -236,20 +237,31 @@ fn set_fault(fault: &watch::Sender<Option<String>>, what: String) {
     });
 }
 
-/// Asks for a snapshot each time enough was applied, or the log has grown enough.
-async fn take_snapshots(core: Core, wal: Wal, mut status: watch::Receiver<Status>, every: u64) {
-    let (mut asked_at, mut appended_at) = (status.borrow().snapshot, wal.appended());
-    while status.changed().await.is_ok() {
-        let (applied, snapshot) = {
-            let status = status.borrow_and_update();
-            (status.applied, status.snapshot)
-        };
-        let grown = wal.appended() - appended_at >= limits::LOG_BYTES_BEFORE_SNAPSHOT;
-        let due = applied.saturating_sub(asked_at.max(snapshot)) >= every.max(1);
-        if applied > snapshot && (due || grown) {
-            (asked_at, appended_at) = (applied, wal.appended());
-            if core.trigger().snapshot().await.is_err() {
-                return;
+/// When snapshots are taken.
+struct Snapshots {
+    /// Applied entries between two of them.
+    every: u64,
+    peers: Peers,
+}
+
+impl Snapshots {
+    /// Asks for a snapshot each time enough was applied, but not while a peer is on its way with
+    /// an older one: under load it would find, each time, that the entries behind it were purged
+    /// meanwhile. Or when the log has grown enough, whoever needs it, so that it stays bounded.
+    async fn take(self, core: Core, wal: Wal, mut status: watch::Receiver<Status>) {
+        let (mut asked_at, mut appended_at) = (status.borrow().snapshot, wal.appended());
+        while status.changed().await.is_ok() {
+            let (applied, snapshot) = {
+                let status = status.borrow_and_update();
+                (status.applied, status.snapshot)
+            };
+            let grown = wal.appended() - appended_at >= limits::LOG_BYTES_BEFORE_SNAPSHOT;
+            let due = applied.saturating_sub(asked_at.max(snapshot)) >= self.every.max(1);
+            if applied > snapshot && (grown || (due && !self.peers.need_the_log())) {
+                (asked_at, appended_at) = (applied, wal.appended());
+                if core.trigger().snapshot().await.is_err() {
+                    return;
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ use openraft::raft::{
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::control::{self, Ask, Manners};
 use super::duplex::Duplex;
@@ -29,7 +29,7 @@ use super::wire::{self, Appended, Hello, Lane, PROTOCOL, Transferred, Voted};
 use super::{frame, snapshot};
 use crate::codec;
 use crate::error::CallError;
-use crate::limits::{CONTROL_PENDING, CONTROL_QUEUE, ENTRY_BYTES_MAX};
+use crate::limits::{CONTROL_PENDING, CONTROL_QUEUE, ENTRY_BYTES_MAX, SNAPSHOT_CATCH_UP};
 use crate::options::{NodeId, Peer};
 use crate::snapshot::SnapshotFolder;
 use crate::tasks::Tasks;
@@ -72,12 +72,40 @@ struct Book {
     /// Addresses that the application knows better.
     redirects: BTreeMap<NodeId, String>,
     controls: BTreeMap<NodeId, mpsc::Sender<Ask>>,
+    /// Snapshots on their way to peers, and when the last one ended.
+    sending: usize,
+    sent_at: Option<Instant>,
+}
+
+/// A snapshot on its way to a peer, until this is dropped.
+struct Sending(Peers);
+
+impl Sending {
+    fn begin(peers: &Peers) -> Sending {
+        peers.inner.book.lock().sending += 1;
+        Sending(peers.clone())
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut book = self.0.inner.book.lock();
+        book.sending -= 1;
+        book.sent_at = Some(Instant::now());
+    }
 }
 
 impl Peers {
     pub(crate) fn new(identity: Identity, tasks: Tasks) -> Peers {
         let book = Mutex::new(Book::default());
         Peers { inner: Arc::new(Inner { identity, tasks, book }) }
+    }
+
+    /// Whether a snapshot is on its way to a peer, or came to it so lately that the peer still
+    /// needs the log behind it.
+    pub(crate) fn need_the_log(&self) -> bool {
+        let book = self.inner.book.lock();
+        book.sending > 0 || book.sent_at.is_some_and(|at| at.elapsed() < SNAPSHOT_CATCH_UP)
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -314,6 +342,7 @@ impl RaftNetworkV2<Types> for Network {
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let opened = self.peers.connect(self.target, Lane::Snapshot).await;
         let duplex = opened.map_err(|e| StreamingError::Unreachable(Unreachable::new(&e)))?;
+        let _sending = Sending::begin(&self.peers);
         let sent = snapshot::send(duplex, types::vote_record(&vote), snapshot.snapshot);
         // Dropping `sent` closes the connection, and the receiver drops what it got.
         let answer = tokio::select! {
