@@ -25,6 +25,8 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 const REFUSED_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server waits for a leader before it refuses; 7 s if nothing else is said.
 const PATIENCE: &str = r#"performance { rpc_hold_timeout = "1s" }"#;
+/// Who was cleaned up while it was cut off, and came back, gets its vote again after this.
+const STABLE: &str = r#"autopilot { server_stabilization_time = "500ms" }"#;
 /// Clients of each server that was cut off.
 const CLIENTS: usize = 6;
 /// Between the first writes of two of them.
@@ -289,10 +291,12 @@ fn a_majority_goes_on_and_keeps_its_leader() {
         .map(|text| text.parse().expect("PORTOLAN_PARTITION_ROUNDS is a number"));
     on_network(name, 5, move |network| async move {
         let _turn = alone().await;
-        let cluster = Cluster::start_on(network.hosts(), &[PATIENCE]).await;
+        let cluster = Cluster::start_on(network.hosts(), &[PATIENCE, STABLE]).await;
         let mut seen = Vec::new();
         for round in 0..rounds.unwrap_or(1) {
             for fault in FAULTS.iter().filter(|fault| fault.usual || rounds.is_some()) {
+                // A server that was away long enough was taken out meanwhile, as in Consul.
+                cluster.settled().await;
                 let of_fault = endure(&network, &cluster, fault, round).await;
                 println!("partition: {}: {of_fault:?}", fault.name);
                 assert!(of_fault.elections <= fault.elections, "{}: {of_fault:?}", fault.name);
