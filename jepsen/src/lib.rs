@@ -1,2 +1,9 @@
-//! Workloads, faults and checkers that judge Portolan and its peers. Starts empty: until they are
-//! here, `tests/crash.rs` and `tests/cluster.rs` kill, pause and compare real processes.
+//! The public test of Portolan and of its peers: workloads, faults, and checkers that judge what
+//! the clients saw.
+//!
+//! A run is a [`history`] of operations that real clients did against real processes while a
+//! nemesis broke things. The checkers read nothing else, so that a history of any system, written
+//! at any time, can be judged again.
+
+pub mod checkers;
+pub mod history;

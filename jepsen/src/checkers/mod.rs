@@ -1,0 +1,7 @@
+//! Judges of histories. Each is a plain function of what the clients saw.
+//!
+//! Never: ask a clock, a process or the network; the same history gets the same verdict for ever.
+
+mod verdict;
+
+pub use verdict::{Finding, Verdict};
