@@ -6,4 +6,5 @@
 //! at any time, can be judged again.
 
 pub mod checkers;
+pub mod clients;
 pub mod history;
