@@ -1,0 +1,14 @@
+//! The mechanisms that break things: hosts of their own, processes in them, and every way to hurt
+//! one of them from outside.
+//!
+//! Nothing here knows what runs in a host, nor decides what to break when: that is the nemesis.
+//! Everything here needs root on Linux, and is gone once the program ends, however it ends.
+
+pub mod cuts;
+pub mod network;
+pub mod process;
+
+mod error;
+mod tools;
+
+pub use error::LabError;
