@@ -2,6 +2,9 @@
 //!
 //! Never: ask a clock, a process or the network; the same history gets the same verdict for ever.
 
+pub mod certificate;
+
+mod report;
 mod verdict;
 
 pub use verdict::{Finding, Verdict};
