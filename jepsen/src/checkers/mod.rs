@@ -3,6 +3,7 @@
 //! Never: ask a clock, a process or the network; the same history gets the same verdict for ever.
 
 pub mod certificate;
+pub mod wgl;
 
 mod report;
 mod verdict;
