@@ -18,3 +18,4 @@ mod http;
 pub use client::{Client, Doing, NOBODYS};
 pub use consul::ConsulClient;
 pub use etcd::EtcdClient;
+pub(crate) use http::Connection;

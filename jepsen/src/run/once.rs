@@ -1,0 +1,164 @@
+//! A run from its start to its verdict.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
+
+use crate::history::Op;
+use crate::lab::network::Network;
+use crate::nemesis::{self, Cluster as _, Pace};
+use crate::report::{Loaded, Summary};
+use crate::targets::Deployment;
+use crate::workloads::{Common, Plan};
+
+use super::drive::{Load, read_all};
+use super::files::{create, fresh_folder, write_history};
+use super::judge::{Promise, judge};
+use super::settings::Settings;
+
+/// How long the clients go on once all faults are mended and the cluster serves.
+const CALM: Duration = Duration::from_secs(2);
+/// Threads of the clients' runtime.
+const CLIENT_THREADS: usize = 2;
+/// Between two faults of a kind, and how long they last: a short run needs short ones.
+const SHORT_RUN: Duration = Duration::from_secs(30);
+
+/// What a run brought before it was judged.
+struct Driven {
+    ops: Vec<Op>,
+    /// When the load began and ended, by the clock of the history.
+    load: (u64, u64),
+    faults: Option<nemesis::Report>,
+    /// How long the cluster took to serve after the last fault.
+    recovered: Duration,
+    /// What went wrong beside the history: an outage that did not end, a node that died.
+    troubles: Vec<String>,
+}
+
+/// Does a run, writes its files, and says what came of it. The folder keeps data and logs of the
+/// nodes unless the verdict is valid.
+///
+/// # Errors
+///
+/// If the run could not be made at all. That is no verdict on the system.
+pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
+    let folder = settings.folder();
+    fresh_folder(&folder)?;
+    let nodes = folder.join("nodes");
+    std::fs::create_dir_all(&nodes)?;
+    let network = Network::new(settings.nodes)?;
+    // The thread goes into the clients' host for good, and all that it starts with it.
+    let inside = || drive(settings, network, &folder, &nodes);
+    let driven = std::thread::scope(|scope| scope.spawn(inside).join());
+    let driven = driven.map_err(|_| anyhow::anyhow!("the run panicked"))??;
+    write_history(&folder, settings.workload, &driven.ops)?;
+    let promise = Promise::new(settings.target, settings.reads());
+    let judgements = judge(&driven.ops, settings.workload, &promise);
+    let loaded = Loaded {
+        load: driven.load,
+        faults: driven.faults,
+        recovered: driven.recovered,
+        troubles: driven.troubles,
+    };
+    let summary = Summary::new(settings, &driven.ops, loaded, judgements);
+    serde_json::to_writer_pretty(create(&folder.join("verdict.json"))?, &summary)?;
+    if summary.is_valid() {
+        std::fs::remove_dir_all(&nodes).with_context(|| nodes.display().to_string())?;
+    }
+    Ok(summary)
+}
+
+fn drive(
+    settings: &Settings,
+    network: Network,
+    folder: &Path,
+    nodes: &Path,
+) -> anyhow::Result<Driven> {
+    network.client().enter()?;
+    let runtime =
+        Builder::new_multi_thread().worker_threads(CLIENT_THREADS).enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let deployment = Deployment::start(settings.system()?, network, nodes, handle)?;
+    runtime.block_on(deployment.serves()).context("the cluster does not start")?;
+    let driven = load_and_break(settings, &deployment, &runtime, folder);
+    // The clients' connections end before their servers do.
+    runtime.shutdown_timeout(CALM);
+    driven
+}
+
+fn load_and_break(
+    settings: &Settings,
+    deployment: &Deployment,
+    runtime: &Runtime,
+    folder: &Path,
+) -> anyhow::Result<Driven> {
+    let workload = settings.workload;
+    let own = workload.plan();
+    let plan = Plan {
+        clients: settings.clients.unwrap_or(own.clients),
+        rate: settings.rate.unwrap_or(own.rate),
+    };
+    let guard = runtime.enter();
+    let common = Arc::new(Common::new(settings.seed, settings.reads()));
+    let began = common.now();
+    let load = Load::start(deployment, &common, (workload, plan), runtime.handle());
+    drop(guard);
+    let faults = break_things(settings, deployment, &common, runtime, folder)?;
+    let mut troubles = Vec::new();
+    if let Some(why) = faults.as_ref().and_then(nemesis::Report::failure) {
+        troubles.push(why);
+    }
+    for node in faults.iter().flat_map(|report| &report.down) {
+        troubles.push(format!("node {node} was down, and no fault explains it"));
+    }
+    let recovered = match runtime.block_on(deployment.serves()) {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            troubles.push(format!("after all faults: {error:#}"));
+            Duration::MAX
+        }
+    };
+    runtime.block_on(sleep(CALM));
+    let ended = common.now();
+    let mut ops = runtime.block_on(load.stop())?;
+    match runtime.block_on(read_all(deployment, &common, workload, &ops)) {
+        Ok(read) => ops.extend(read),
+        Err(error) => troubles.push(format!("the last reads: {error:#}")),
+    }
+    for node in (0..deployment.nodes()).filter(|node| deployment.pid(*node).is_none()) {
+        troubles.push(format!("node {node} is down at the end"));
+    }
+    ops.sort_by_key(|op| (op.called, op.returned));
+    Ok(Driven { ops, load: (began, ended), faults, recovered, troubles })
+}
+
+/// The faults of the run, or just its time.
+fn break_things(
+    settings: &Settings,
+    deployment: &Deployment,
+    common: &Common,
+    runtime: &Runtime,
+    folder: &Path,
+) -> anyhow::Result<Option<nemesis::Report>> {
+    if settings.nemesis.is_empty() {
+        runtime.block_on(sleep(settings.time));
+        return Ok(None);
+    }
+    let seconds = |from, to| (Duration::from_secs(from), Duration::from_secs(to));
+    let pace = if settings.time < SHORT_RUN {
+        Pace { gap: seconds(1, 3), length: seconds(1, 4) }
+    } else {
+        Pace::default()
+    };
+    let (seed, nodes) = (settings.seed, deployment.nodes());
+    let plan = nemesis::Plan::new(seed, nodes, settings.time, &settings.nemesis, pace);
+    let (now, stop) = (|| common.now(), AtomicBool::new(false));
+    let report =
+        nemesis::run(deployment, &plan, &now, &stop, &folder.join("nemesis.jsonl"))?;
+    Ok(Some(report))
+}

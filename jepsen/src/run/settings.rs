@@ -1,0 +1,108 @@
+//! What a run is asked to be, and the command line that asks for the same again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::history::Level;
+use crate::nemesis;
+use crate::targets::{self, System, find_binary, find_peer};
+use crate::workloads::Workload;
+
+/// One run, whole: the same settings and the same machine make much the same run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which system.
+    pub target: targets::Kind,
+    /// The program of ours, if it is not found by itself.
+    pub binary: Option<PathBuf>,
+    /// How many nodes.
+    pub nodes: u8,
+    /// What the clients do.
+    pub workload: Workload,
+    /// What is broken; nothing if empty.
+    pub nemesis: Vec<nemesis::Kind>,
+    /// What all randomness follows from.
+    pub seed: u64,
+    /// How long the faults go on.
+    pub time: Duration,
+    /// How fresh reads are to be; none: what the system calls linearizable.
+    pub level: Option<Level>,
+    /// Operations a second of all clients, if not the workload's own; 0: as fast as they can.
+    pub rate: Option<u32>,
+    /// How many clients, if not the workload's own number.
+    pub clients: Option<usize>,
+    /// The folder below which runs are kept.
+    pub dir: PathBuf,
+}
+
+impl Settings {
+    /// The system with its program.
+    ///
+    /// # Errors
+    ///
+    /// If the program is not there, with what to do.
+    pub fn system(&self) -> anyhow::Result<System> {
+        let kind = self.target;
+        let program = match kind {
+            targets::Kind::Ours => find_binary(self.binary.as_deref())?,
+            targets::Kind::Consul | targets::Kind::Etcd => find_peer(kind.name())?,
+        };
+        Ok(System { kind, program })
+    }
+
+    /// How fresh reads are. Consul's default is not linearizable, by its own documentation.
+    pub fn reads(&self) -> Level {
+        let own = match self.target {
+            targets::Kind::Consul => Level::Strong,
+            targets::Kind::Ours | targets::Kind::Etcd => Level::Default,
+        };
+        self.level.unwrap_or(own)
+    }
+
+    /// The folder of this run: whatever was there goes when it begins.
+    pub fn folder(&self) -> PathBuf {
+        let (target, workload) = (self.target.name(), self.workload.name());
+        self.dir.join(format!("{target}-{workload}-{}-{}", level_name(self.reads()), self.seed))
+    }
+
+    /// The kinds of its faults as the command line has them.
+    pub fn nemesis_text(&self) -> String {
+        if self.nemesis.is_empty() {
+            return "none".to_owned();
+        }
+        self.nemesis.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The command line that asks for this run again.
+    pub fn replay_line(&self) -> String {
+        let mut line = format!(
+            "portolan-jepsen run --target {} --nodes {} --workload {} --nemesis {} --seed {} \
+             --time {} --level {}",
+            self.target.name(),
+            self.nodes,
+            self.workload.name(),
+            self.nemesis_text(),
+            self.seed,
+            self.time.as_secs(),
+            level_name(self.reads()),
+        );
+        if let Some(rate) = self.rate {
+            line += &format!(" --rate {rate}");
+        }
+        if let Some(clients) = self.clients {
+            line += &format!(" --clients {clients}");
+        }
+        if let Some(binary) = &self.binary {
+            line += &format!(" --binary {}", binary.display());
+        }
+        line
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Default => "default",
+        Level::Strong => "strong",
+        Level::Stale => "stale",
+    }
+}

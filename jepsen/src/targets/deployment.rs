@@ -1,0 +1,205 @@
+//! One cluster in the lab: its hosts, its processes, its folder.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::history::{Action, Condition, Outcome, Write};
+use crate::lab::cuts::Cut;
+use crate::lab::network::Network;
+use crate::lab::process::{Daemon, Program};
+use crate::nemesis::{Cluster, Effect, NotDone};
+
+use super::system::System;
+
+/// How long a cluster may take from its start, or from the end of all faults, until it serves.
+const SERVES_WITHIN: Duration = Duration::from_mins(1);
+/// Pause between two looks at what is not ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a write of that look may take.
+const WRITE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a node that was asked to stop may take.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A cluster of one system in network namespaces. Dropped, its processes are killed.
+pub struct Deployment {
+    system: System,
+    network: Network,
+    addresses: Vec<Ipv4Addr>,
+    daemons: Vec<Mutex<Daemon>>,
+    /// Runs what the nemesis asks, inside the clients' host.
+    handle: Handle,
+}
+
+impl Deployment {
+    /// Starts `nodes` nodes with data and logs below `folder`. To be called on a thread inside
+    /// the network's client host, with the runtime of the clients.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be started.
+    pub fn start(
+        system: System,
+        network: Network,
+        folder: &Path,
+        handle: Handle,
+    ) -> anyhow::Result<Self> {
+        let addresses: Vec<Ipv4Addr> = network.hosts().iter().map(|host| host.address).collect();
+        let mut daemons = Vec::new();
+        for (node, host) in network.hosts().iter().enumerate() {
+            let name = system.node_name(node);
+            let data = folder.join(&name);
+            std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
+            let program = Program::new(&name, &system.program, folder.join(format!("{name}.log")))
+                .args(system.arguments(node, &addresses, &data));
+            daemons.push(Mutex::new(Daemon::start(host, program)?));
+        }
+        Ok(Self { system, network, addresses, daemons, handle })
+    }
+
+    /// The system that runs.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// The addresses of its nodes, in order.
+    pub fn addresses(&self) -> &[Ipv4Addr] {
+        &self.addresses
+    }
+
+    /// The logs of its nodes, in order.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        self.daemons.iter().map(|daemon| daemon.lock().log().to_owned()).collect()
+    }
+
+    /// Waits until all nodes take part: each takes a write, and all vote. How long that took.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within a minute, with what is missing.
+    pub async fn serves(&self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        loop {
+            let missing = self.missing().await;
+            let Some(missing) = missing else { return Ok(began.elapsed()) };
+            if began.elapsed() > SERVES_WITHIN {
+                anyhow::bail!("not served by all nodes within {SERVES_WITHIN:?}: {missing}");
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// What keeps this from being a whole cluster, if anything does.
+    async fn missing(&self) -> Option<String> {
+        for (node, address) in self.addresses.iter().enumerate() {
+            let name = self.system.node_name(node);
+            let voters = self.system.voters(*address).await;
+            if voters != Some(self.addresses.len()) {
+                return Some(format!("{name} knows {voters:?} voters"));
+            }
+            let key = "ready".to_owned();
+            let write = Write { key, value: Some(0), condition: Condition::Always };
+            let mut client = self.system.client(*address, WRITE_LIMIT);
+            match client.act(&Action::Write(write)).await {
+                Outcome::Done(_) => {}
+                other => return Some(format!("{name} answers a write with {other:?}")),
+            }
+        }
+        None
+    }
+
+    async fn find_leader(&self) -> Option<usize> {
+        let mut asked = JoinSet::new();
+        for address in self.addresses.clone() {
+            let (system, all) = (self.system.clone(), self.addresses.clone());
+            asked.spawn(async move { system.leader_known_to(address, &all).await });
+        }
+        let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
+        for leader in asked.join_all().await.into_iter().flatten() {
+            *votes.entry(leader).or_default() += 1;
+        }
+        votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(leader, _)| leader)
+    }
+
+    fn process(&self, node: usize) -> Result<parking_lot::MutexGuard<'_, Daemon>, NotDone> {
+        let there = self.daemons.get(node).map(Mutex::lock);
+        there.ok_or_else(|| NotDone::Refused(format!("there is no node {node}")))
+    }
+
+    /// The process of a node that runs.
+    fn running(&self, node: usize) -> Result<parking_lot::MutexGuard<'_, Daemon>, NotDone> {
+        let mut process = self.process(node)?;
+        let runs = process.is_running();
+        runs.then_some(process).ok_or_else(|| NotDone::Refused(format!("node {node} is down")))
+    }
+}
+
+impl Cluster for Deployment {
+    fn nodes(&self) -> usize {
+        self.daemons.len()
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.handle.block_on(self.find_leader())
+    }
+
+    fn pid(&self, node: usize) -> Option<u32> {
+        self.running(node).ok()?.pid()
+    }
+
+    fn start(&self, node: usize) -> Effect {
+        let mut process = self.process(node)?;
+        if process.is_running() { Ok(()) } else { Ok(process.restart()?) }
+    }
+
+    fn kill(&self, node: usize) -> Effect {
+        self.process(node)?.kill();
+        Ok(())
+    }
+
+    fn terminate(&self, node: usize) -> Effect {
+        let mut process = self.process(node)?;
+        process.terminate();
+        if !process.is_running() || process.ended_within(STOPS_WITHIN).is_some() {
+            return Ok(());
+        }
+        process.kill();
+        Err(NotDone::Refused(format!("it did not stop within {STOPS_WITHIN:?}")))
+    }
+
+    fn pause(&self, node: usize) -> Effect {
+        self.running(node)?.pause();
+        Ok(())
+    }
+
+    fn resume(&self, node: usize) -> Effect {
+        self.running(node)?.resume();
+        Ok(())
+    }
+
+    fn cut(&self, cut: &Cut) -> Effect {
+        Ok(self.network.set_cut(cut)?)
+    }
+
+    fn remove(&self, node: usize) -> Effect {
+        let (system, all) = (&self.system, &self.addresses);
+        let by = self.leader().unwrap_or_default();
+        let asked = async { system.remove(all[by], all[node]).await };
+        match self.handle.block_on(asked) {
+            None => Err(NotDone::Impossible),
+            Some(said) => said.map_err(NotDone::Refused),
+        }
+    }
+
+    /// A server that runs is asked in again by the leader itself.
+    fn add(&self, node: usize) -> Effect {
+        self.start(node)
+    }
+}
