@@ -7,11 +7,12 @@ mod campaigns;
 mod options;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use portolan_jepsen::report::{Ledger, Word};
-use portolan_jepsen::run::{Promise, judge, read_history, run};
+use portolan_jepsen::run::{Promise, judge, read_faults, read_history, run};
 
 use options::{Command, Options};
 
@@ -43,7 +44,8 @@ fn perform(command: Command) -> anyhow::Result<Word> {
             Ok(summary.verdict)
         }
         Command::Check(check) => {
-            let promise = Promise::new(check.target, check.level());
+            let mut promise = Promise::new(check.target, check.level());
+            promise.broken = read_faults(check.file.parent().unwrap_or(Path::new(".")))?;
             let judgements = judge(&read_history(&check.file)?, check.workload, &promise);
             say(&serde_json::to_string_pretty(&judgements)?);
             Ok(portolan_jepsen::report::word(&judgements, &[]))

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::history::{Action, Answer, Outcome, Write};
+use crate::history::{Action, Answer, ListStep, Outcome, Write};
 
 use super::http::Failure;
 
@@ -27,6 +27,9 @@ pub(crate) fn only_reads(action: &Action) -> bool {
         | Action::Lookup { .. }
         | Action::Resolve { .. }
         | Action::Members { .. } => true,
+        Action::Lists { steps } => {
+            steps.iter().all(|step| matches!(step, ListStep::Read { .. }))
+        }
         Action::Write(_)
         | Action::Transaction { .. }
         | Action::Append { .. }
@@ -66,6 +69,13 @@ pub(crate) fn outcome(action: &Action, done: Result<Answer, Trouble>) -> Outcome
         Err(Trouble::NotDone(why)) => Outcome::NotDone { why },
         Err(Trouble::Unknown(why)) if only_reads(action) => Outcome::NotDone { why },
         Err(Trouble::Unknown(why)) => Outcome::Unknown { why },
+    }
+}
+
+/// What goes wrong before anything is written leaves everything as it was.
+pub(crate) fn not_begun(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::NotDone(why) | Trouble::Unknown(why) => Trouble::NotDone(why),
     }
 }
 

@@ -71,6 +71,7 @@ impl ConsulClient {
             Action::Watch { key, after } => self.watch(key, *after).await,
             Action::Append { key, element } => self.append(key, *element).await,
             Action::List { key, level } => self.list(key, *level).await,
+            Action::Lists { steps } => self.lists(steps).await,
             Action::Open { ttl } => self.open_session(*ttl).await,
             Action::Renew { session } => self.renew_session(session).await,
             Action::End { session } => self.end_session(session).await,

@@ -10,11 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::history::{Action, Answer, Condition, Level, Write};
+use crate::history::{Action, Answer, Condition, Level, ListStep, Write};
 
-use super::client::{Trouble, list_of, list_text, number_of, writes_of};
+use super::client::{Trouble, list_of, list_text, not_begun, number_of, writes_of};
 use super::consul::{ConsulClient, INDEX, json_of, level_word, strange};
 use super::http::Response;
+use super::lists::{self, Found};
 
 /// How long a blocking read waits before it answers without a change, as a Go duration.
 const WATCH_WAIT: &str = "1s";
@@ -50,7 +51,7 @@ impl ConsulClient {
     /// One transaction, whose answer has status 200 or 409.
     pub(super) async fn transaction(&mut self, operations: Vec<Value>) -> Result<Response, Trouble> {
         let body = Value::Array(operations).to_string().into_bytes();
-        self.ask(hyper::Method::PUT, "/v1/txn", body, StatusCode::CONFLICT).await
+        self.ask(hyper::Method::PUT, "/v1/txn?consistent", body, StatusCode::CONFLICT).await
     }
 
     pub(super) async fn read(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
@@ -80,9 +81,6 @@ impl ConsulClient {
     }
 
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
-        let not_begun = |trouble| match trouble {
-            Trouble::NotDone(why) | Trouble::Unknown(why) => Trouble::NotDone(why),
-        };
         let path = format!("/v1/kv/{key}?");
         let (_, entries) = self.entries(&path).await.map_err(not_begun)?;
         let (mut elements, index) = entries
@@ -103,6 +101,33 @@ impl ConsulClient {
             Answer::Elements { elements: Vec::new(), revision: 0 },
             |entry| Answer::Elements { elements: list_of(&entry.text), revision: entry.modified },
         ))
+    }
+
+    pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        for key in lists::keys(steps) {
+            let path = format!("/v1/kv/{key}?");
+            let (_, entries) = self.entries(&path).await.map_err(not_begun)?;
+            let list = entries.first().map(|entry| (list_of(&entry.text), entry.modified));
+            found.insert(key.to_owned(), list.unwrap_or_default());
+        }
+        let done = lists::perform(steps, &found);
+        let operation = |(key, (_, index)): (&String, &Found)| match done.changed.get(key) {
+            Some(elements) => {
+                let value = STANDARD.encode(list_text(elements));
+                json!({ "KV": { "Verb": "cas", "Key": key, "Value": value, "Index": index } })
+            }
+            None if *index == 0 => json!({ "KV": { "Verb": "check-not-exists", "Key": key } }),
+            None => json!({ "KV": { "Verb": "check-index", "Key": key, "Index": index } }),
+        };
+        let answer = self.transact(found.iter().map(operation).collect()).await?;
+        Ok(match answer {
+            Answer::Written { revision } => {
+                let revision = revision.filter(|_| !done.changed.is_empty());
+                Answer::Lists { reads: done.reads, revision }
+            }
+            refused => refused,
+        })
     }
 
     /// The entries of a read; none where nothing is there.

@@ -52,6 +52,7 @@ impl EtcdClient {
             Action::Watch { key, after } => self.watch(key, *after).await,
             Action::Append { key, element } => self.append(key, *element).await,
             Action::List { key, level } => self.list(key, *level).await,
+            Action::Lists { steps } => self.lists(steps).await,
             Action::Open { ttl } => self.grant(*ttl).await,
             Action::Renew { session } => self.keep_alive(session).await,
             Action::End { session } => self.revoke(session).await,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::history::{Action, Answer, Condition, Level, Write};
+use crate::history::{Action, Answer, Condition, Level, ListStep, Write};
 
-use super::client::{Trouble, list_of, list_text, number_of, writes_of};
+use super::client::{Trouble, list_of, list_text, not_begun, number_of, writes_of};
 use super::etcd::{EtcdClient, decoded, encoded, number, store_of};
+use super::lists::{self, Found};
 
 /// How long a watch waits before it answers without a change.
 const WATCH_WAIT: Duration = Duration::from_secs(1);
@@ -75,9 +76,7 @@ impl EtcdClient {
 
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
         let read = self.range(key, None, Level::Default).await;
-        let (entries, _) = read.map_err(|trouble| match trouble {
-            Trouble::NotDone(why) | Trouble::Unknown(why) => Trouble::NotDone(why),
-        })?;
+        let (entries, _) = read.map_err(not_begun)?;
         let (mut elements, revision) = entries
             .first()
             .map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
@@ -95,6 +94,27 @@ impl EtcdClient {
             Answer::Elements { elements: Vec::new(), revision: 0 },
             |entry| Answer::Elements { elements: list_of(&entry.text), revision: entry.modified },
         ))
+    }
+
+    pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        for key in lists::keys(steps) {
+            let read = self.range(key, None, Level::Default).await;
+            let (entries, _) = read.map_err(not_begun)?;
+            let list = entries.first().map(|entry| (list_of(&entry.text), entry.modified));
+            found.insert(key.to_owned(), list.unwrap_or_default());
+        }
+        let done = lists::perform(steps, &found);
+        let same = |(key, (_, revision)): (&String, &Found)| unchanged(key, *revision);
+        let write = |(key, elements): (&String, &Vec<u64>)| put(key, &list_text(elements));
+        let body = json!({
+            "compare": found.iter().map(same).collect::<Vec<_>>(),
+            "success": done.changed.iter().map(write).collect::<Vec<_>>(),
+        });
+        Ok(match self.transact(&body).await? {
+            Answer::Written { revision } => Answer::Lists { reads: done.reads, revision },
+            refused => refused,
+        })
     }
 
     async fn range(

@@ -14,6 +14,7 @@ mod etcd;
 mod etcd_kv;
 mod etcd_lease;
 mod http;
+mod lists;
 
 pub use client::{Client, Doing, NOBODYS};
 pub use consul::ConsulClient;

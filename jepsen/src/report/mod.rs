@@ -4,5 +4,5 @@ mod date;
 mod ledger;
 mod summary;
 
-pub use ledger::{Entry, Ledger, Sums};
+pub use ledger::{Entry, Ledger, Row, Sums};
 pub use summary::{Figures, Loaded, Summary, Word, word};

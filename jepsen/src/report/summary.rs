@@ -173,7 +173,10 @@ fn longest_outage(ops: &[Op], (began, ended): (u64, u64)) -> u64 {
         let changed = matches!(
             op.outcome,
             Outcome::Done(
-                Answer::Written { .. } | Answer::Opened { .. } | Answer::Held { token: Some(_) }
+                Answer::Written { .. }
+                    | Answer::Opened { .. }
+                    | Answer::Held { token: Some(_) }
+                    | Answer::Lists { revision: Some(_), .. }
             )
         );
         changed && !lock && op.returned <= ended

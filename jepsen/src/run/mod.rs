@@ -8,7 +8,7 @@ mod judge;
 mod once;
 mod settings;
 
-pub use files::read_history;
+pub use files::{read_faults, read_history};
 pub use judge::{Judgement, Promise, judge};
 pub use once::run;
 pub use settings::Settings;

@@ -17,7 +17,7 @@ use crate::targets::Deployment;
 use crate::workloads::{Common, Plan};
 
 use super::drive::{Load, read_all};
-use super::files::{create, fresh_folder, write_history};
+use super::files::{create, fresh_folder, read_faults, write_history};
 use super::judge::{Promise, judge};
 use super::settings::Settings;
 
@@ -25,7 +25,7 @@ use super::settings::Settings;
 const CALM: Duration = Duration::from_secs(2);
 /// Threads of the clients' runtime.
 const CLIENT_THREADS: usize = 2;
-/// Between two faults of a kind, and how long they last: a short run needs short ones.
+/// A run shorter than this has short faults.
 const SHORT_RUN: Duration = Duration::from_secs(30);
 
 /// What a run brought before it was judged.
@@ -57,7 +57,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
     let driven = std::thread::scope(|scope| scope.spawn(inside).join());
     let driven = driven.map_err(|_| anyhow::anyhow!("the run panicked"))??;
     write_history(&folder, settings.workload, &driven.ops)?;
-    let promise = Promise::new(settings.target, settings.reads());
+    let mut promise = Promise::new(settings.target, settings.reads());
+    promise.broken = read_faults(&folder)?;
     let judgements = judge(&driven.ops, settings.workload, &promise);
     let loaded = Loaded {
         load: driven.load,
@@ -103,11 +104,10 @@ fn load_and_break(
         clients: settings.clients.unwrap_or(own.clients),
         rate: settings.rate.unwrap_or(own.rate),
     };
-    let guard = runtime.enter();
+    let _inside = runtime.enter();
     let common = Arc::new(Common::new(settings.seed, settings.reads()));
     let began = common.now();
     let load = Load::start(deployment, &common, (workload, plan), runtime.handle());
-    drop(guard);
     let faults = break_things(settings, deployment, &common, runtime, folder)?;
     let mut troubles = Vec::new();
     if let Some(why) = faults.as_ref().and_then(nemesis::Report::failure) {

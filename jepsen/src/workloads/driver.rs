@@ -66,11 +66,6 @@ impl Common {
         self.values.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The highest value that was given out.
-    pub(crate) fn values_so_far(&self) -> u64 {
-        self.values.load(Ordering::Relaxed)
-    }
-
     /// A port that no registration had before, from 1; none once all are used.
     pub(crate) fn port(&self) -> Option<u16> {
         let step = |last: u16| last.checked_add(1);

@@ -1,33 +1,36 @@
-//! A set that only grows: every element is a key of its own, added once and never changed.
+//! Sets that only grow, and of which only the content counts: mostly additions, by many at once.
 
-use crate::history::{Action, Condition, Level, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::history::{Action, Level};
 
 use super::driver::Driver;
 
-/// Elements of one folder, which is scanned as a whole.
-const FOLDER_ELEMENTS: u64 = 200;
-/// In how many of a hundred cases a folder is scanned.
-const SCAN_PERCENT: u32 = 5;
+/// Sets that grow at the same time.
+const SETS: u64 = 32;
+/// Operations on a set until another one begins.
+const OPERATIONS_A_SET: u64 = 150;
+/// In how many of a hundred cases an element is added.
+const ADD_PERCENT: u32 = 75;
+/// In how many of a hundred reads an old answer is welcome.
+const STALE_PERCENT: u32 = 15;
 
-pub(super) async fn step(driver: &mut Driver) {
-    let action = if driver.chance(SCAN_PERCENT) {
-        let newest = driver.common.values_so_far() / FOLDER_ELEMENTS;
-        let number = driver.below(newest + 1);
-        Action::Scan { prefix: folder(number), level: driver.level() }
-    } else {
-        let element = driver.common.value();
-        let key = format!("{}{element}", folder(element / FOLDER_ELEMENTS));
-        Action::Write(Write { key, value: Some(element), condition: Condition::Absent })
-    };
-    driver.answer(action).await;
+/// How far all clients together got.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    operations: AtomicU64,
 }
 
-/// Everything there is, to be read at the end.
-pub(super) fn everything(elements: u64, level: Level) -> Vec<Action> {
-    let folders = 0..=elements / FOLDER_ELEMENTS;
-    folders.map(|number| Action::Scan { prefix: folder(number), level }).collect()
-}
-
-fn folder(number: u64) -> String {
-    format!("set/{number}/")
+impl Sets {
+    pub(super) async fn step(&self, driver: &mut Driver) {
+        let nth = self.operations.fetch_add(1, Ordering::Relaxed);
+        let key = format!("s/{}-{}", nth / (SETS * OPERATIONS_A_SET), driver.below(SETS));
+        let action = if driver.chance(ADD_PERCENT) {
+            Action::Append { key, element: driver.common.value() }
+        } else {
+            let stale = driver.chance(STALE_PERCENT);
+            Action::List { key, level: if stale { Level::Stale } else { driver.level() } }
+        };
+        driver.answer(action).await;
+    }
 }

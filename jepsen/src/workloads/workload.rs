@@ -101,14 +101,14 @@ impl Workload {
     pub fn players(self, clients: usize) -> Vec<Player> {
         let groups = clients.div_ceil(register::CLIENTS_A_KEY);
         let groups: Vec<_> = (0..groups).map(|number| Arc::new(register::Group::new(number))).collect();
-        let lists = Arc::new(append::Lists::default());
+        let (lists, sets) = (Arc::new(append::Lists::default()), Arc::new(set::Sets::default()));
         let player = |place: usize| match self {
             Self::Register => {
                 let group = Arc::clone(&groups[place / register::CLIENTS_A_KEY]);
                 Player(Part::Register(group, register::Memory::default()))
             }
             Self::Kv => Player(Part::Kv(kv::Memory::default())),
-            Self::Set => Player(Part::Set),
+            Self::Set => Player(Part::Set(Arc::clone(&sets))),
             Self::Append => Player(Part::Append(Arc::clone(&lists))),
             Self::Lock => Player(Part::Lock(lock::Holder::new(Fence::Tokens))),
             Self::LockUnfenced => Player(Part::Lock(lock::Holder::new(Fence::None))),
@@ -129,12 +129,11 @@ impl Workload {
                 let read = |key| Action::Read { key, level };
                 keys(ops).into_iter().map(read).collect()
             }
-            Self::Append => {
+            Self::Append | Self::Set => {
                 let list = |key| Action::List { key, level };
                 keys(ops).into_iter().map(list).collect()
             }
             Self::Kv => kv::everything(level),
-            Self::Set => set::everything(common.values_so_far(), level),
             Self::Watch => watch::everything(level),
             Self::Catalog => catalog::everything(catalog::Door::Http),
             Self::Dns => catalog::everything(catalog::Door::Dns),
@@ -152,7 +151,7 @@ pub struct Player(Part);
 enum Part {
     Register(Arc<register::Group>, register::Memory),
     Kv(kv::Memory),
-    Set,
+    Set(Arc<set::Sets>),
     Append(Arc<append::Lists>),
     Lock(lock::Holder),
     Session,
@@ -168,7 +167,7 @@ impl Player {
             match &mut self.0 {
                 Part::Register(group, memory) => memory.step(group, driver).await,
                 Part::Kv(memory) => memory.step(driver).await,
-                Part::Set => set::step(driver).await,
+                Part::Set(sets) => sets.step(driver).await,
                 Part::Append(lists) => lists.step(driver).await,
                 Part::Lock(holder) => holder.step(driver).await,
                 Part::Session => session::step(driver).await,
@@ -189,6 +188,7 @@ fn keys(ops: &[Op]) -> BTreeSet<String> {
         }
         _ => None,
     };
+    // Transactions use the keys that others use as well.
     ops.iter().filter_map(key).collect()
 }
 
