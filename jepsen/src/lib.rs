@@ -8,3 +8,6 @@
 pub mod checkers;
 pub mod history;
 pub mod lab;
+pub mod nemesis;
+pub mod power;
+pub mod random;
