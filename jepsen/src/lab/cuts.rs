@@ -5,10 +5,11 @@
 //! host does not hear must not stop what it sends.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+
+use parking_lot::Mutex;
 
 use super::LabError;
-use super::network::{Host, Network};
+use super::space::Space;
 use super::tools::run_with;
 
 /// One end of a way through the switch.
@@ -58,44 +59,64 @@ impl Cut {
     }
 }
 
-impl Network {
-    /// From now on exactly these ways are cut: what was cut before and is not in it is healed.
-    ///
-    /// # Errors
-    ///
-    /// If the cut names a host that there is not, or `nft` is missing or refuses.
-    pub fn set_cut(&self, cut: &Cut) -> Result<(), LabError> {
+/// The filter of a bridge, by which ways are cut.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    bridge: Space,
+    ports: Vec<String>,
+    client: String,
+    /// What cuts that are no more have dropped.
+    dropped_before: Mutex<u64>,
+}
+
+impl Filter {
+    /// The filter of this bridge with these ports, of which the last is the clients'.
+    pub(crate) fn new(bridge: Space, ports: Vec<String>, client: String) -> Self {
+        Self { bridge, ports, client, dropped_before: Mutex::new(0) }
+    }
+
+    /// From now on exactly these ways are cut.
+    pub(crate) fn set(&self, cut: &Cut) -> Result<(), LabError> {
+        let mut before = self.dropped_before.lock();
         // One transaction: there is no moment in which neither the old cut nor the new one holds.
-        let mut script = String::from(
-            "add table bridge lab\n\
-             delete table bridge lab\n\
-             add table bridge lab\n\
-             add chain bridge lab ways { type filter hook forward priority 0; }\n",
-        );
+        let mut script = vec![
+            "add table bridge lab".to_owned(),
+            "delete table bridge lab".to_owned(),
+            "add table bridge lab".to_owned(),
+            "add counter bridge lab dropped".to_owned(),
+            "add chain bridge lab ways { type filter hook forward priority 0; }".to_owned(),
+        ];
         for (from, to) in cut.ways() {
-            let (from, to) = (self.end(from)?.port(), self.end(to)?.port());
-            let drop = format!("iifname \"{from}\" oifname \"{to}\" ether type != arp drop");
-            writeln!(script, "add rule bridge lab ways {drop}")
-                .map_err(|error| LabError::new("a cut", error))?;
+            let way = format!("iifname \"{}\" oifname \"{}\"", self.port(from)?, self.port(to)?);
+            let drop = "ether type != arp counter name dropped drop";
+            script.push(format!("add rule bridge lab ways {way} {drop}"));
         }
-        run_with(self.switch().command("nft").args(["-f", "-"]), &script).map(drop)
+        let dropped = self.counted()?;
+        run_with(self.bridge.command("nft").args(["-f", "-"]), &(script.join("\n") + "\n"))?;
+        *before += dropped;
+        Ok(())
     }
 
-    /// Mends all cuts.
-    ///
-    /// # Errors
-    ///
-    /// If `nft` is missing or refuses.
-    pub fn heal(&self) -> Result<(), LabError> {
-        self.set_cut(&Cut::none())
+    /// How many packets cuts have dropped so far.
+    pub(crate) fn dropped(&self) -> Result<u64, LabError> {
+        let before = self.dropped_before.lock();
+        Ok(*before + self.counted()?)
     }
 
-    fn end(&self, end: End) -> Result<&Host, LabError> {
+    /// How many packets the cut of now has dropped.
+    fn counted(&self) -> Result<u64, LabError> {
+        let listed = run_with(self.bridge.command("nft").args(["list", "counters"]), "")?;
+        let mut words = listed.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+        let Some(count) = words.next() else { return Ok(0) };
+        count.parse().map_err(|error| LabError::new(format!("a counter of {count}"), error))
+    }
+
+    fn port(&self, end: End) -> Result<&str, LabError> {
         match end {
-            End::Client => Ok(self.client()),
+            End::Client => Ok(&self.client),
             End::Host(number) => {
-                let host = self.hosts().get(number);
-                host.ok_or_else(|| LabError::new("a cut", format!("there is no host {number}")))
+                let port = self.ports.get(number).map(String::as_str);
+                port.ok_or_else(|| LabError::new("a way", format!("there is no host {number}")))
             }
         }
     }

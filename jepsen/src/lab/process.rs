@@ -28,6 +28,9 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// Environment variables that it gets besides those of this process.
     pub environment: Vec<(String, String)>,
+    /// The namespace of mounts that it runs in, if not this process's own: that of a
+    /// [disk](super::disk::Disk::mounts), which must outlive it.
+    pub mounts: Option<PathBuf>,
     /// The folder that it runs in, if not this process's own.
     pub folder: Option<PathBuf>,
     /// The file that its standard output and error are appended to, over all its starts.
@@ -42,6 +45,7 @@ impl Program {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            mounts: None,
             folder: None,
             log: log.into(),
         }
@@ -111,8 +115,12 @@ impl Daemon {
         // while this process lives.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
-        if let Some(space) = &self.space {
-            command.arg("nsenter").arg(format!("--net={}", space.display())).arg("--");
+        let network = self.space.iter().map(|space| format!("--net={}", space.display()));
+        let mounts = self.program.mounts.iter();
+        let mounts = mounts.map(|space| format!("--mount={}", space.display()));
+        let spaces: Vec<String> = network.chain(mounts).collect();
+        if !spaces.is_empty() {
+            command.arg("nsenter").args(spaces).arg("--");
         }
         command.arg(&self.program.program).args(&self.program.arguments);
         command.envs(self.program.environment.iter().map(|(name, value)| (name, value)));

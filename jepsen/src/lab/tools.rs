@@ -5,6 +5,11 @@ use std::process::{Command, Stdio};
 
 use super::LabError;
 
+/// Runs a program to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<String, LabError> {
+    run_with(command, "")
+}
+
 /// Runs a program to its end with this on its standard input, and returns what it printed.
 pub(crate) fn run_with(command: &mut Command, input: &str) -> Result<String, LabError> {
     let name = format!("{command:?}");
