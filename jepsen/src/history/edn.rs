@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::op::{Action, Answer, Op, Outcome};
+use super::op::{Action, Answer, ListStep, Op, Outcome};
 use super::register::{Access, End, Step, accesses};
 
 /// One of the two events of an operation.
@@ -67,11 +67,34 @@ pub fn write_appends(out: &mut impl Write, ops: &[Op]) -> io::Result<()> {
                 let asked = format!("[[:r {} nil]]", text(key));
                 (asked.clone(), asked)
             }
+            (Action::Lists { steps }, outcome) => {
+                let seen = match outcome {
+                    Outcome::Done(Answer::Lists { reads, .. }) => reads.as_slice(),
+                    _ => &[],
+                };
+                (transaction(steps, &[]), transaction(steps, seen))
+            }
             _ => continue,
         };
         push(&mut events, op, kind, ":txn", value);
     }
     write_events(out, events)
+}
+
+/// The steps of a transaction, with what its reads saw as far as that is known.
+fn transaction(steps: &[ListStep], seen: &[Vec<u64>]) -> String {
+    let mut seen = seen.iter();
+    let told = steps.iter().map(|step| match step {
+        ListStep::Append { key, element } => format!("[:append {} {element}]", text(key)),
+        ListStep::Read { key } => match seen.next() {
+            None => format!("[:r {} nil]", text(key)),
+            Some(elements) => {
+                let list: Vec<String> = elements.iter().map(u64::to_string).collect();
+                format!("[:r {} [{}]]", text(key), list.join(" "))
+            }
+        },
+    });
+    format!("[{}]", told.collect::<Vec<_>>().join(" "))
 }
 
 fn push(

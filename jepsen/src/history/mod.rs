@@ -9,5 +9,5 @@ mod register;
 
 pub use edn::{write_appends, write_registers};
 pub use lines::{BadLine, LINE_BYTES_MAX, Lines, write_line};
-pub use op::{Action, Answer, Condition, Instance, Level, Op, Outcome, Write};
+pub use op::{Action, Answer, Condition, Instance, Level, ListStep, Op, Outcome, Write};
 pub use register::{Access, End, Step, accesses};

@@ -73,6 +73,24 @@ pub struct Instance {
     pub passing: bool,
 }
 
+/// One step of a transaction over lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum ListStep {
+    /// An element is put at the end of a key's list.
+    Append {
+        /// The key.
+        key: String,
+        /// Unique within the run.
+        element: u64,
+    },
+    /// A key's list is read, with what this transaction put there.
+    Read {
+        /// The key.
+        key: String,
+    },
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "f", rename_all = "snake_case")]
@@ -118,6 +136,11 @@ pub enum Action {
         key: String,
         /// How fresh.
         level: Level,
+    },
+    /// Steps over lists, all at one point in time.
+    Lists {
+        /// In their order.
+        steps: Vec<ListStep>,
     },
     /// A session or lease begins.
     Open {
@@ -258,6 +281,13 @@ pub enum Answer {
         elements: Vec<u64>,
         /// The revision that last changed it; 0 where it is not there.
         revision: u64,
+    },
+    /// What a transaction over lists saw.
+    Lists {
+        /// What each of its reads saw, in their order.
+        reads: Vec<Vec<u64>>,
+        /// The revision of its appends, where there are any and the system tells it.
+        revision: Option<u64>,
     },
     /// A session that began.
     Opened {

@@ -18,14 +18,16 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    fn apply(self, state: Option<u64>) -> Option<Option<u64>> {
-        match self {
-            Self::Read(value) => (value == state).then_some(state),
-            Self::Write(value) => Some(value),
-            Self::Swap(from, to) => (from == state).then_some(to),
-            Self::Differs(value) => (value != state).then_some(state),
-            Self::MaySwap(from, to) => Some(if from == state { to } else { state }),
-        }
+    /// The state after it; `Err`: it cannot be done in this one.
+    fn apply(self, state: Option<u64>) -> Result<Option<u64>, ()> {
+        let (possible, after) = match self {
+            Self::Read(value) => (value == state, state),
+            Self::Write(value) => (true, value),
+            Self::Swap(from, to) => (from == state, to),
+            Self::Differs(value) => (value != state, state),
+            Self::MaySwap(from, to) => (true, if from == state { to } else { state }),
+        };
+        if possible { Ok(after) } else { Err(()) }
     }
 }
 
@@ -110,8 +112,8 @@ pub(super) fn search(calls: &[Call], budget: u64) -> Said {
             return Said::TooLong;
         }
         let at = event / 2;
-        if event % 2 == 0 && event != ring.anchor {
-            if let Some(new) = calls[at].deed.apply(state) {
+        if event.is_multiple_of(2) && event != ring.anchor {
+            if let Ok(new) = calls[at].deed.apply(state) {
                 placed[at / 64] |= 1 << (at % 64);
                 if seen.insert(compact(&placed, new)) {
                     stack.push((at, state));
