@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use portolan_jepsen::power;
 use portolan_jepsen::report::{Ledger, Word};
 use portolan_jepsen::run::{Promise, judge, read_faults, read_history, run};
 
@@ -53,6 +54,16 @@ fn perform(command: Command) -> anyhow::Result<Word> {
         Command::Calibrate(wanted) => campaigns::calibrate(&wanted),
         Command::All(wanted) => campaigns::all(&wanted),
         Command::Soak(soak) => campaigns::soak(&soak),
+        Command::Power(wanted) => {
+            let report = power::run(&wanted.options()?)?;
+            say(&serde_json::to_string_pretty(&report)?);
+            Ok(match (report.is_valid(), report.findings.is_empty()) {
+                (true, _) => Word::Valid,
+                (false, false) => Word::Invalid,
+                // Nothing was cut, or nothing written.
+                (false, true) => Word::Unknown,
+            })
+        }
         Command::Ledger { file } => {
             say(&Ledger::open(&file)?.sums().to_string());
             Ok(Word::Valid)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_jepsen::history;
 use portolan_jepsen::nemesis;
+use portolan_jepsen::power;
 use portolan_jepsen::run::Settings;
-use portolan_jepsen::targets::Kind;
+use portolan_jepsen::targets::{Kind, find_binary, find_peer};
 use portolan_jepsen::workloads::Workload;
 
 /// Real clusters under load and faults, and a verdict on each.
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     All(Many),
     /// Makes runs of ours for some time, each with the next seed of a ledger.
     Soak(Soak),
+    /// Cuts the power of servers under a writing load, and looks what is left. Needs root.
+    Power(Power),
     /// Prints the sums of a ledger.
     Ledger {
         /// The ledger.
@@ -154,6 +157,89 @@ pub(crate) struct Soak {
     pub(crate) time: u64,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+/// Whose servers lose their power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Powered {
+    Ours,
+    Etcd,
+}
+
+/// What a cut leaves of what was not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Nothing.
+    Drop,
+    /// Some sectors of each write.
+    Torn,
+    /// Some writes, each as a whole.
+    Subset,
+    /// One of the three, another one each time.
+    Mixed,
+}
+
+/// What is made wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Control {
+    /// Nothing is.
+    Honest,
+    /// The disks answer flushes and do not flush.
+    DiskLies,
+    /// The servers do not ask for flushes (etcd only).
+    NoSync,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Power {
+    /// Whose servers.
+    #[arg(long, value_enum, default_value = "ours")]
+    target: Powered,
+    /// How many.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    nodes: u8,
+    /// How many times the power is cut.
+    #[arg(long, default_value_t = 10)]
+    cuts: u32,
+    /// What a cut leaves of what was not flushed.
+    #[arg(long, value_enum, default_value = "mixed")]
+    mode: Mode,
+    /// What the moments, victims and losses follow from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What is made wrong on purpose, so that something must be found.
+    #[arg(long, value_enum, default_value = "honest")]
+    control: Control,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Power {
+    pub(crate) fn options(&self) -> anyhow::Result<power::Options> {
+        let (system, program) = match self.target {
+            Powered::Ours => (power::System::Ours, find_binary(self.place.binary.as_deref())?),
+            Powered::Etcd => (power::System::Etcd, find_peer("etcd")?),
+        };
+        Ok(power::Options {
+            system,
+            program,
+            nodes: self.nodes,
+            cuts: self.cuts,
+            mode: match self.mode {
+                Mode::Drop => power::Mode::Drop,
+                Mode::Torn => power::Mode::Torn,
+                Mode::Subset => power::Mode::Subset,
+                Mode::Mixed => power::Mode::Mixed,
+            },
+            seed: self.seed,
+            control: match self.control {
+                Control::Honest => power::Control::Honest,
+                Control::DiskLies => power::Control::DiskLies,
+                Control::NoSync => power::Control::NoSync,
+            },
+            folder: self.place.folder().join(format!("power-{}", self.seed)),
+        })
+    }
 }
 
 impl One {

@@ -30,8 +30,9 @@ impl ConsulClient {
 
     pub(super) async fn deregister(&mut self, node: &str, id: &str) -> Result<Answer, Trouble> {
         let body = json!({ "Node": node, "ServiceID": id });
-        let response = self.put("/v1/catalog/deregister", &body).await?;
-        Ok(Answer::Written { revision: response.number(INDEX) })
+        self.put("/v1/catalog/deregister", &body).await?;
+        // It may have changed nothing, so that the index would be another change's.
+        Ok(Answer::Written { revision: None })
     }
 
     pub(super) async fn lookup(&mut self, service: &str, level: Level) -> Result<Answer, Trouble> {

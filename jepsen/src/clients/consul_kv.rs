@@ -34,18 +34,18 @@ impl ConsulClient {
         self.transact(operations).await
     }
 
-    /// One transaction: written at one revision, or refused.
+    /// One transaction: written at one revision, or refused. One that only deletes tells none,
+    /// since it may have changed nothing: the header has the store's index then, as of now.
     pub(super) async fn transact(&mut self, operations: Vec<Value>) -> Result<Answer, Trouble> {
         let response = self.transaction(operations).await?;
-        let store = response.number(INDEX);
         if response.status == StatusCode::CONFLICT {
-            return Ok(Answer::Refused { store });
+            return Ok(Answer::Refused { store: response.number(INDEX) });
         }
         let json = json_of(&response)?;
-        let shown = json["Results"].as_array().and_then(|results| {
-            results.iter().find_map(|result| result["KV"]["ModifyIndex"].as_u64())
-        });
-        Ok(Answer::Written { revision: shown.or(store) })
+        // What a transaction only looked at shows an older one than what it wrote.
+        let results = json["Results"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let shown = results.iter().filter_map(|result| result["KV"]["ModifyIndex"].as_u64()).max();
+        Ok(Answer::Written { revision: shown })
     }
 
     /// One transaction, whose answer has status 200 or 409.

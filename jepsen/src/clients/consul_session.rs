@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::history::Answer;
 
 use super::client::Trouble;
-use super::consul::{ConsulClient, INDEX, json_of, strange};
+use super::consul::{ConsulClient, json_of, strange};
 
 impl ConsulClient {
     /// A session of its own TTL only: no check of a node ends it, and a lock that it leaves is
@@ -40,8 +40,8 @@ impl ConsulClient {
 
     pub(super) async fn end_session(&mut self, session: &str) -> Result<Answer, Trouble> {
         let path = format!("/v1/session/destroy/{session}");
-        let response = self.ask(Method::PUT, &path, Vec::new(), StatusCode::OK).await?;
-        Ok(Answer::Written { revision: response.number(INDEX) })
+        self.ask(Method::PUT, &path, Vec::new(), StatusCode::OK).await?;
+        Ok(Answer::Written { revision: None })
     }
 
     pub(super) async fn look_at_session(&mut self, session: &str) -> Result<Answer, Trouble> {

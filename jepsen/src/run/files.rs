@@ -10,8 +10,8 @@ use crate::history::{Lines, Op, write_appends, write_line, write_registers};
 use crate::nemesis;
 use crate::workloads::Workload;
 
-/// How long after a fault was mended bounds of time do not hold, in nanoseconds.
-const RECOVERY: u64 = 5_000_000_000;
+use super::judge::Broken;
+
 
 /// Writes a history, also in the form that other checkers read where there is one.
 pub(super) fn write_history(folder: &Path, workload: Workload, ops: &[Op]) -> anyhow::Result<()> {
@@ -47,21 +47,22 @@ pub fn read_history(file: &Path) -> anyhow::Result<Vec<Op>> {
     ops.map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
 }
 
-/// When something was broken, by the journal of the faults in a run's folder; never, if there is
-/// none. A cluster needs a while after each: an election, a start.
+/// What was broken, by the journal of the faults in a run's folder; nothing, if there is none.
 ///
 /// # Errors
 ///
 /// If the journal cannot be read.
-pub fn read_faults(folder: &Path) -> anyhow::Result<Vec<(u64, u64)>> {
+pub fn read_faults(folder: &Path) -> anyhow::Result<Vec<Broken>> {
     let file = folder.join("nemesis.jsonl");
     if !file.exists() {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let fault = |line| -> anyhow::Result<(u64, u64)> {
+    let fault = |line| -> anyhow::Result<Broken> {
         let entry: nemesis::Entry = serde_json::from_str(line)?;
-        Ok((entry.began, entry.mended.saturating_add(RECOVERY)))
+        let membership = entry.kind == nemesis::Kind::Membership;
+        let removed = entry.nodes.first().copied().filter(|_| membership);
+        Ok(Broken { began: entry.began, mended: entry.mended, removed })
     };
     let faults: anyhow::Result<Vec<_>> = text.lines().map(fault).collect();
     faults.with_context(|| file.display().to_string())

@@ -1,10 +1,15 @@
 //! Which checkers judge which workload, and what they make of a history together.
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::checkers::{Verdict, append, certificate, lock, session, set, watch, wgl};
+use crate::checkers::{
+    Verdict, append, catalog, certificate, dns, hygiene, lock, membership, session, set, watch, wgl,
+};
 use crate::history::{Action, Level, Op, Outcome};
-use crate::targets::Kind;
+use crate::targets::{Kind, node_name};
 use crate::workloads::Workload;
 
 const NANOS_A_MILLI: u64 = 1_000_000;
@@ -12,6 +17,10 @@ const NANOS_A_MILLI: u64 = 1_000_000;
 const SESSION_MARGIN: u64 = 2_000 * NANOS_A_MILLI;
 /// How much later at systems where a new leader begins the time anew.
 const SESSIONS_ANEW: u64 = 30_000 * NANOS_A_MILLI;
+/// How soon after the last change and the last fault all nodes must show the same catalog.
+pub(super) const CONVERGES_WITHIN: u64 = 3_000 * NANOS_A_MILLI;
+/// How long after a fault was mended bounds of time do not hold: an election, a start.
+const RECOVERY: u64 = 5_000 * NANOS_A_MILLI;
 /// A stretch without any answer of a leader counts as one without a leader.
 const STANDSTILL: u64 = 500 * NANOS_A_MILLI;
 
@@ -24,7 +33,18 @@ pub struct Promise {
     pub linearizable: Vec<Level>,
     /// From when to when something was broken, by the clock of the history: bounds of time do not
     /// hold then.
-    pub broken: Vec<(u64, u64)>,
+    pub broken: Vec<Broken>,
+}
+
+/// A fault as far as the judges need to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// When it began, in nanoseconds.
+    pub began: u64,
+    /// When it was mended.
+    pub mended: u64,
+    /// The node that was taken out of the cluster by it, and then in again.
+    pub removed: Option<usize>,
 }
 
 impl Promise {
@@ -61,9 +81,7 @@ pub fn judge(ops: &[Op], workload: Workload, promise: &Promise) -> Vec<Judgement
         }
         Workload::Kv => vec![said("certificate", keys(ops, promise))],
         Workload::Set => vec![said("set", set_of(ops, promise))],
-        Workload::Append => {
-            vec![said("append", appends(ops, promise)), said("set", set_of(ops, promise))]
-        }
+        Workload::Append => vec![said("append", appends(ops, promise))],
         Workload::Lock | Workload::LockUnfenced => vec![
             said("lock", lock::check(ops, &lock::Options::default())),
             said("session", sessions(ops, promise)),
@@ -73,8 +91,32 @@ pub fn judge(ops: &[Op], workload: Workload, promise: &Promise) -> Vec<Judgement
             said("watch", watches(ops, promise)),
             said("certificate", keys(ops, promise)),
         ],
-        _ => vec![],
+        Workload::Catalog => vec![said("catalog", lookups(ops, promise))],
+        Workload::Dns => vec![
+            said("dns", dns::check(ops, &dns::Options::default())),
+            said("catalog", lookups(ops, promise)),
+        ],
+        Workload::Membership => vec![
+            said("membership", members(ops, promise)),
+            said("certificate", keys(ops, promise)),
+        ],
     }
+}
+
+/// Judges the logs of our nodes, of which those of others' we know no rules.
+///
+/// # Errors
+///
+/// If a log cannot be read.
+pub(super) fn judge_logs(logs: &[PathBuf]) -> anyhow::Result<Vec<Judgement>> {
+    let options = hygiene::LogOptions::default();
+    let log = |file: &PathBuf| {
+        let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+        let name = file.display().to_string();
+        let verdict = hygiene::check_log(&name, &String::from_utf8_lossy(&bytes), &options);
+        Ok(Judgement { checker: "hygiene", verdict })
+    };
+    logs.iter().map(log).collect()
 }
 
 fn keys(ops: &[Op], promise: &Promise) -> Verdict {
@@ -101,7 +143,8 @@ fn appends(ops: &[Op], promise: &Promise) -> Verdict {
 }
 
 fn watches(ops: &[Op], promise: &Promise) -> Verdict {
-    let faults = promise.broken.clone();
+    let faults = promise.broken.iter();
+    let faults = faults.map(|fault| (fault.began, fault.mended.saturating_add(RECOVERY))).collect();
     watch::check(ops, &watch::Options { faults, ..watch::Options::default() })
 }
 
@@ -130,4 +173,37 @@ fn standstill(ops: &[Op]) -> u64 {
     times.sort_unstable();
     let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
     gaps.filter(|gap| *gap > STANDSTILL).sum()
+}
+
+fn lookups(ops: &[Op], promise: &Promise) -> Verdict {
+    let options = catalog::Options {
+        linearizable: promise.linearizable.clone(),
+        bound: CONVERGES_WITHIN,
+        quiet: promise.broken.iter().map(|fault| fault.mended).max().unwrap_or_default(),
+        nodes: nodes(ops),
+    };
+    catalog::check(ops, &options)
+}
+
+fn members(ops: &[Op], promise: &Promise) -> Verdict {
+    let changes = promise.broken.iter().filter_map(|fault| Some((fault, fault.removed?)));
+    let changes = changes.flat_map(|(fault, node)| {
+        let change = |added, returned| {
+            membership::Change { name: node_name(node), added, called: fault.began, returned }
+        };
+        // It is asked in again by the leader, as soon as that finds it among the living.
+        [change(false, Some(fault.mended)), change(true, None)]
+    });
+    let options = membership::Options {
+        initial: (0..nodes(ops)).map(node_name).collect(),
+        changes: changes.collect(),
+        ..membership::Options::default()
+    };
+    membership::check(ops, &options)
+}
+
+/// How many nodes a history is of: each is read from at the end.
+fn nodes(ops: &[Op]) -> usize {
+    let highest = ops.iter().map(|op| op.node).max();
+    highest.map_or(0, |node| usize::try_from(node).unwrap_or(usize::MAX).saturating_add(1))
 }

@@ -9,6 +9,6 @@ mod once;
 mod settings;
 
 pub use files::{read_faults, read_history};
-pub use judge::{Judgement, Promise, judge};
+pub use judge::{Broken, Judgement, Promise, judge};
 pub use once::run;
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! A run from its start to its verdict.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::history::Op;
 use crate::lab::network::Network;
 use crate::nemesis::{self, Cluster as _, Pace};
 use crate::report::{Loaded, Summary};
-use crate::targets::Deployment;
+use crate::targets::{Deployment, Kind};
 use crate::workloads::{Common, Plan};
 
 use super::drive::{Load, read_all};
 use super::files::{create, fresh_folder, read_faults, write_history};
-use super::judge::{Promise, judge};
+use super::judge::{CONVERGES_WITHIN, Promise, judge, judge_logs};
 use super::settings::Settings;
 
 /// How long the clients go on once all faults are mended and the cluster serves.
@@ -31,6 +31,7 @@ const SHORT_RUN: Duration = Duration::from_secs(30);
 /// What a run brought before it was judged.
 struct Driven {
     ops: Vec<Op>,
+    logs: Vec<PathBuf>,
     /// When the load began and ended, by the clock of the history.
     load: (u64, u64),
     faults: Option<nemesis::Report>,
@@ -51,7 +52,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
     fresh_folder(&folder)?;
     let nodes = folder.join("nodes");
     std::fs::create_dir_all(&nodes)?;
-    let network = Network::new(settings.nodes)?;
+    let network = if settings.nemesis.contains(&nemesis::Kind::Weather) {
+        Network::with_weather(settings.nodes, settings.seed)?
+    } else {
+        Network::new(settings.nodes)?
+    };
     // The thread goes into the clients' host for good, and all that it starts with it.
     let inside = || drive(settings, network, &folder, &nodes);
     let driven = std::thread::scope(|scope| scope.spawn(inside).join());
@@ -59,7 +64,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
     write_history(&folder, settings.workload, &driven.ops)?;
     let mut promise = Promise::new(settings.target, settings.reads());
     promise.broken = read_faults(&folder)?;
-    let judgements = judge(&driven.ops, settings.workload, &promise);
+    let mut judgements = judge(&driven.ops, settings.workload, &promise);
+    if settings.target == Kind::Ours {
+        judgements.extend(judge_logs(&driven.logs)?);
+    }
     let loaded = Loaded {
         load: driven.load,
         faults: driven.faults,
@@ -126,6 +134,8 @@ fn load_and_break(
     runtime.block_on(sleep(CALM));
     let ended = common.now();
     let mut ops = runtime.block_on(load.stop())?;
+    // What is to be the same everywhere by then must be so when it is read.
+    runtime.block_on(sleep(Duration::from_nanos(CONVERGES_WITHIN)));
     match runtime.block_on(read_all(deployment, &common, workload, &ops)) {
         Ok(read) => ops.extend(read),
         Err(error) => troubles.push(format!("the last reads: {error:#}")),
@@ -134,7 +144,8 @@ fn load_and_break(
         troubles.push(format!("node {node} is down at the end"));
     }
     ops.sort_by_key(|op| (op.called, op.returned));
-    Ok(Driven { ops, load: (began, ended), faults, recovered, troubles })
+    let logs = deployment.logs();
+    Ok(Driven { ops, logs, load: (began, ended), faults, recovered, troubles })
 }
 
 /// The faults of the run, or just its time.

@@ -47,7 +47,9 @@ impl Settings {
             targets::Kind::Ours => find_binary(self.binary.as_deref())?,
             targets::Kind::Consul | targets::Kind::Etcd => find_peer(kind.name())?,
         };
-        Ok(System { kind, program })
+        // What changes the members of a cluster beside the run itself could not be judged.
+        let cleans_up = self.workload != Workload::Membership;
+        Ok(System { kind, program, cleans_up })
     }
 
     /// How fresh reads are. Consul's default is not linearizable, by its own documentation.

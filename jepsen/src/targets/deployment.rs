@@ -15,9 +15,10 @@ use crate::history::{Action, Condition, Outcome, Write};
 use crate::lab::cuts::Cut;
 use crate::lab::network::Network;
 use crate::lab::process::{Daemon, Program};
+use crate::lab::switch::Weather;
 use crate::nemesis::{Cluster, Effect, NotDone};
 
-use super::system::System;
+use super::system::{System, node_name};
 
 /// How long a cluster may take from its start, or from the end of all faults, until it serves.
 const SERVES_WITHIN: Duration = Duration::from_mins(1);
@@ -54,7 +55,7 @@ impl Deployment {
         let addresses: Vec<Ipv4Addr> = network.hosts().iter().map(|host| host.address).collect();
         let mut daemons = Vec::new();
         for (node, host) in network.hosts().iter().enumerate() {
-            let name = system.node_name(node);
+            let name = node_name(node);
             let data = folder.join(&name);
             std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
             let program = Program::new(&name, &system.program, folder.join(format!("{name}.log")))
@@ -99,7 +100,7 @@ impl Deployment {
     /// What keeps this from being a whole cluster, if anything does.
     async fn missing(&self) -> Option<String> {
         for (node, address) in self.addresses.iter().enumerate() {
-            let name = self.system.node_name(node);
+            let name = node_name(node);
             let voters = self.system.voters(*address).await;
             if voters != Some(self.addresses.len()) {
                 return Some(format!("{name} knows {voters:?} voters"));
@@ -186,6 +187,14 @@ impl Cluster for Deployment {
 
     fn cut(&self, cut: &Cut) -> Effect {
         Ok(self.network.set_cut(cut)?)
+    }
+
+    fn dropped(&self) -> Option<u64> {
+        self.network.dropped().ok()
+    }
+
+    fn weather(&self, weather: &Weather) -> Effect {
+        Ok(self.network.set_weather(weather)?)
     }
 
     fn remove(&self, node: usize) -> Effect {

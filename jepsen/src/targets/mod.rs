@@ -6,4 +6,4 @@ mod deployment;
 mod system;
 
 pub use deployment::Deployment;
-pub use system::{Kind, System, find_binary, find_peer};
+pub use system::{Kind, System, find_binary, find_peer, node_name};

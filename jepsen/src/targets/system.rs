@@ -23,6 +23,7 @@ const PEERS_FOLDER: &str = ".cache/portolan-peers";
 /// sessions, and an answer while there is no leader.
 const CONSUL_SETTINGS: &str = "session_ttl_min = \"1s\" raft_snapshot_threshold = 2000 \
      raft_trailing_logs = 500 disable_update_check = true \
+     dns_config { max_stale = \"1s\" } \
      performance { raft_multiplier = 1 rpc_hold_timeout = \"1s\" } \
      limits { http_max_conns_per_client = 10000 }";
 /// Who was cleaned up while it was away gets its vote again soon.
@@ -50,6 +51,11 @@ impl Kind {
     }
 }
 
+/// The name of a node, from 0.
+pub fn node_name(node: usize) -> String {
+    format!("n{}", node + 1)
+}
+
 /// A system and its program.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -57,14 +63,12 @@ pub struct System {
     pub kind: Kind,
     /// Its program.
     pub program: PathBuf,
+    /// Whether servers that are away for long lose their place by themselves, where that can be
+    /// said.
+    pub cleans_up: bool,
 }
 
 impl System {
-    /// The name of a node, from 0.
-    pub fn node_name(&self, node: usize) -> String {
-        format!("n{}", node + 1)
-    }
-
     /// A client of the node at this address.
     pub fn client(&self, node: Ipv4Addr, limit: Duration) -> Box<dyn Client> {
         match self.kind {
@@ -79,7 +83,10 @@ impl System {
         match self.kind {
             Kind::Ours => {
                 let mut arguments = self.consul_arguments(node, all, data);
-                arguments.extend(["-hcl".to_owned(), OUR_SETTINGS.to_owned()]);
+                let cleaning = format!("autopilot {{ cleanup_dead_servers = {} }}", self.cleans_up);
+                for settings in [OUR_SETTINGS, &cleaning] {
+                    arguments.extend(["-hcl".to_owned(), settings.to_owned()]);
+                }
                 arguments
             }
             Kind::Consul => self.consul_arguments(node, all, data),
@@ -93,7 +100,7 @@ impl System {
             "agent".to_owned(),
             "-server".to_owned(),
             format!("-bootstrap-expect={}", all.len()),
-            format!("-node={}", self.node_name(node)),
+            format!("-node={}", node_name(node)),
             format!("-bind={own}"),
             format!("-client={own}"),
             format!("-data-dir={}", data.display()),
@@ -109,10 +116,10 @@ impl System {
         let peers: Vec<String> = all
             .iter()
             .enumerate()
-            .map(|(at, peer)| format!("{}=http://{peer}:2380", self.node_name(at)))
+            .map(|(at, peer)| format!("{}=http://{peer}:2380", node_name(at)))
             .collect();
         vec![
-            format!("--name={}", self.node_name(node)),
+            format!("--name={}", node_name(node)),
             format!("--data-dir={}", data.display()),
             format!("--initial-cluster={}", peers.join(",")),
             format!("--listen-client-urls=http://{own}:2379"),

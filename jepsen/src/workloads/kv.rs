@@ -45,8 +45,9 @@ impl Memory {
                 let condition = self.condition(&key);
                 Action::Write(write(driver, key, condition))
             }
-            77..83 => Action::Write(Write { key, value: None, condition: Condition::Always }),
-            83..95 => self.transaction(driver),
+            // A deletion alone tells no revision; those in transactions do.
+            77..79 => Action::Write(Write { key, value: None, condition: Condition::Always }),
+            79..95 => self.transaction(driver),
             _ => Action::Scan { prefix: folder(driver.below(FOLDERS)), level: any_level(driver) },
         }
     }
@@ -58,7 +59,7 @@ impl Memory {
             let key = any_key(driver);
             let condition =
                 if driver.chance(15) { self.condition(&key) } else { Condition::Always };
-            let goes = condition == Condition::Always && driver.chance(20);
+            let goes = condition == Condition::Always && driver.chance(30);
             let mut write = write(driver, key.clone(), condition);
             write.value = write.value.filter(|_| !goes);
             writes.insert(key, write);
