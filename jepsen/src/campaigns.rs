@@ -60,10 +60,10 @@ const fn row(
 
 /// Makes the runs of the calibration, and prints a table; valid if each came out as it must.
 pub(crate) fn calibrate(wanted: &Many) -> anyhow::Result<Word> {
-    let mut table = String::from(
-        "| system | workload | reads | faults | operations | a second | must be | is |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
+    let mut table = vec![
+        "| system | workload | reads | faults | operations | a second | must be | is |".to_owned(),
+        "|---|---|---|---|---|---|---|---|".to_owned(),
+    ];
     let mut as_wanted = true;
     for row in CALIBRATION {
         let settings = Settings {
@@ -75,40 +75,41 @@ pub(crate) fn calibrate(wanted: &Many) -> anyhow::Result<Word> {
         let summary = made(&settings)?;
         as_wanted &= summary.verdict == row.wanted;
         let (target, workload) = (row.target.name(), row.workload.name());
-        table += &format!(
-            "| {target} | {workload} | {:?} | {} | {} | {} | {} | {} |\n",
+        table.push(format!(
+            "| {target} | {workload} | {:?} | {} | {} | {} | {} | {} |",
             row.level,
             settings.nemesis_text(),
             summary.figures.operations,
             summary.figures.a_second,
             row.wanted,
             summary.verdict
-        );
+        ));
     }
-    say(&table);
+    say(&table.join("\n"));
     Ok(if as_wanted { Word::Valid } else { Word::Invalid })
 }
 
 /// Makes a run of each workload; the worst verdict is that of all.
 pub(crate) fn all(wanted: &Many) -> anyhow::Result<Word> {
-    let mut table = String::from(
-        "| workload | operations | a second | longest outage | verdict |\n|---|---|---|---|---|\n",
-    );
+    let mut table = vec![
+        "| workload | operations | a second | longest outage | verdict |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ];
     let mut worst = Word::Valid;
     for (seed, workload) in (wanted.seed..).zip(Workload::ALL) {
         let settings = settings(*workload, seed, wanted.time, &wanted.place);
         let summary = made(&settings)?;
-        table += &format!(
-            "| {} | {} | {} | {} ms | {} |\n",
+        table.push(format!(
+            "| {} | {} | {} | {} ms | {} |",
             workload.name(),
             summary.figures.operations,
             summary.figures.a_second,
             summary.figures.longest_outage_ms,
             summary.verdict
-        );
+        ));
         worst = worse(worst, summary.verdict);
     }
-    say(&table);
+    say(&table.join("\n"));
     Ok(worst)
 }
 

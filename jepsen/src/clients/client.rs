@@ -27,9 +27,7 @@ pub(crate) fn only_reads(action: &Action) -> bool {
         | Action::Lookup { .. }
         | Action::Resolve { .. }
         | Action::Members { .. } => true,
-        Action::Lists { steps } => {
-            steps.iter().all(|step| matches!(step, ListStep::Read { .. }))
-        }
+        Action::Lists { steps } => steps.iter().all(|step| matches!(step, ListStep::Read { .. })),
         Action::Write(_)
         | Action::Transaction { .. }
         | Action::Append { .. }

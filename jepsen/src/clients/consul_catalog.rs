@@ -59,8 +59,11 @@ impl ConsulClient {
         let servers = servers.ok_or_else(|| strange("no servers", &response))?;
         let named = |server: &Value| server["Node"].as_str().map(str::to_owned);
         let those = |votes: bool| -> Vec<String> {
-            let mut names: Vec<String> =
-                servers.iter().filter(|one| (one["Voter"] == true) == votes).filter_map(named).collect();
+            let mut names: Vec<String> = servers
+                .iter()
+                .filter(|one| (one["Voter"] == true) == votes)
+                .filter_map(named)
+                .collect();
             names.sort();
             names
         };

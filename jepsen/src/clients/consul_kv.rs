@@ -49,7 +49,10 @@ impl ConsulClient {
     }
 
     /// One transaction, whose answer has status 200 or 409.
-    pub(super) async fn transaction(&mut self, operations: Vec<Value>) -> Result<Response, Trouble> {
+    pub(super) async fn transaction(
+        &mut self,
+        operations: Vec<Value>,
+    ) -> Result<Response, Trouble> {
         let body = Value::Array(operations).to_string().into_bytes();
         self.ask(hyper::Method::PUT, "/v1/txn?consistent", body, StatusCode::CONFLICT).await
     }
@@ -83,9 +86,8 @@ impl ConsulClient {
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?");
         let (_, entries) = self.entries(&path).await.map_err(not_begun)?;
-        let (mut elements, index) = entries
-            .first()
-            .map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
+        let (mut elements, index) =
+            entries.first().map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
         elements.push(element);
         let value = STANDARD.encode(list_text(&elements));
         self.transact(vec![json!({
@@ -97,10 +99,11 @@ impl ConsulClient {
     pub(super) async fn list(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?{}", level_word(level));
         let (_, entries) = self.entries(&path).await?;
-        Ok(entries.first().map_or(
-            Answer::Elements { elements: Vec::new(), revision: 0 },
-            |entry| Answer::Elements { elements: list_of(&entry.text), revision: entry.modified },
-        ))
+        Ok(entries
+            .first()
+            .map_or(Answer::Elements { elements: Vec::new(), revision: 0 }, |entry| {
+                Answer::Elements { elements: list_of(&entry.text), revision: entry.modified }
+            }))
     }
 
     pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {

@@ -77,9 +77,8 @@ impl EtcdClient {
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
         let read = self.range(key, None, Level::Default).await;
         let (entries, _) = read.map_err(not_begun)?;
-        let (mut elements, revision) = entries
-            .first()
-            .map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
+        let (mut elements, revision) =
+            entries.first().map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
         elements.push(element);
         self.transact(&json!({
             "compare": [unchanged(key, revision)],
@@ -90,10 +89,11 @@ impl EtcdClient {
 
     pub(super) async fn list(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let (entries, _) = self.range(key, None, level).await?;
-        Ok(entries.first().map_or(
-            Answer::Elements { elements: Vec::new(), revision: 0 },
-            |entry| Answer::Elements { elements: list_of(&entry.text), revision: entry.modified },
-        ))
+        Ok(entries
+            .first()
+            .map_or(Answer::Elements { elements: Vec::new(), revision: 0 }, |entry| {
+                Answer::Elements { elements: list_of(&entry.text), revision: entry.modified }
+            }))
     }
 
     pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {
@@ -189,7 +189,8 @@ fn behind(prefix: &str) -> Vec<u8> {
 
 /// The first event in what came of a watch so far: whole lines of JSON.
 fn first_event(text: &[u8]) -> Option<Answer> {
-    let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mut lines =
+        text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     lines.find_map(|line| {
         let json: Value = serde_json::from_slice(line).ok()?;
         let event = json["result"]["events"].as_array()?.first()?;
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn the_first_event_of_a_watch_is_the_key_as_it_became() {
         let created = "{\"result\":{\"created\":true}}\n";
-        let put = r#"{"result":{"events":[{"kv":{"key":"aw==","mod_revision":"7","value":"NDI="}}]}}"#;
+        let put =
+            r#"{"result":{"events":[{"kv":{"key":"aw==","mod_revision":"7","value":"NDI="}}]}}"#;
         assert_eq!(first_event(created.as_bytes()), None);
         assert_eq!(first_event(format!("{created}{put}").as_bytes()), None, "not whole yet");
         assert_eq!(

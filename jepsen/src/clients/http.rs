@@ -138,7 +138,8 @@ impl Connection {
         body: Vec<u8>,
         until: Instant,
     ) -> Result<hyper::Response<Incoming>, Failure> {
-        let request = Request::builder().method(method).uri(path).header(HOST, self.server.to_string());
+        let request =
+            Request::builder().method(method).uri(path).header(HOST, self.server.to_string());
         let request = request.body(Full::new(Bytes::from(body)));
         let mut request = request.map_err(|error| Failure::NotSent(format!("{path}: {error}")))?;
         // A kept connection may have ended while nobody looked: then once more, on a new one.

@@ -210,20 +210,8 @@ impl fmt::Display for Summary {
                 )?;
             }
         }
-        for Judgement { checker, verdict } in &self.judgements {
-            match verdict {
-                Verdict::Valid => writeln!(out, "  {checker}: valid")?,
-                Verdict::Unknown { why } => writeln!(out, "  {checker}: unknown: {why}")?,
-                Verdict::Invalid { findings } => {
-                    writeln!(out, "  {checker}: invalid, {} findings", findings.len())?;
-                    for finding in findings.iter().take(FINDINGS_SHOWN) {
-                        writeln!(out, "    {}", finding.what)?;
-                        for op in finding.ops.iter().take(OPS_SHOWN) {
-                            writeln!(out, "      {op:?}")?;
-                        }
-                    }
-                }
-            }
+        for judgement in &self.judgements {
+            say_judgement(judgement, out)?;
         }
         for trouble in &self.troubles {
             writeln!(out, "  trouble: {trouble}")?;
@@ -233,4 +221,21 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+fn say_judgement(judgement: &Judgement, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Judgement { checker, verdict } = judgement;
+    let findings = match verdict {
+        Verdict::Valid => return writeln!(out, "  {checker}: valid"),
+        Verdict::Unknown { why } => return writeln!(out, "  {checker}: unknown: {why}"),
+        Verdict::Invalid { findings } => findings,
+    };
+    writeln!(out, "  {checker}: invalid, {} findings", findings.len())?;
+    for finding in findings.iter().take(FINDINGS_SHOWN) {
+        writeln!(out, "    {}", finding.what)?;
+        for op in finding.ops.iter().take(OPS_SHOWN) {
+            writeln!(out, "      {op:?}")?;
+        }
+    }
+    Ok(())
 }

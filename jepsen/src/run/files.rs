@@ -12,7 +12,6 @@ use crate::workloads::Workload;
 
 use super::judge::Broken;
 
-
 /// Writes a history, also in the form that other checkers read where there is one.
 pub(super) fn write_history(folder: &Path, workload: Workload, ops: &[Op]) -> anyhow::Result<()> {
     let mut out = create(&folder.join("history.jsonl"))?;

@@ -87,19 +87,17 @@ pub fn judge(ops: &[Op], workload: Workload, promise: &Promise) -> Vec<Judgement
             said("session", sessions(ops, promise)),
         ],
         Workload::Session => vec![said("session", sessions(ops, promise))],
-        Workload::Watch => vec![
-            said("watch", watches(ops, promise)),
-            said("certificate", keys(ops, promise)),
-        ],
+        Workload::Watch => {
+            vec![said("watch", watches(ops, promise)), said("certificate", keys(ops, promise))]
+        }
         Workload::Catalog => vec![said("catalog", lookups(ops, promise))],
         Workload::Dns => vec![
             said("dns", dns::check(ops, &dns::Options::default())),
             said("catalog", lookups(ops, promise)),
         ],
-        Workload::Membership => vec![
-            said("membership", members(ops, promise)),
-            said("certificate", keys(ops, promise)),
-        ],
+        Workload::Membership => {
+            vec![said("membership", members(ops, promise)), said("certificate", keys(ops, promise))]
+        }
     }
 }
 
@@ -168,7 +166,8 @@ fn session_bound(ops: &[Op], system: Kind) -> u64 {
 /// needs a leader.
 fn standstill(ops: &[Op]) -> u64 {
     let led = ops.iter().filter(|op| matches!(op.outcome, Outcome::Done(_)));
-    let led = led.filter(|op| !matches!(op.action, Action::Use { .. } | Action::UseUnfenced { .. }));
+    let led =
+        led.filter(|op| !matches!(op.action, Action::Use { .. } | Action::UseUnfenced { .. }));
     let mut times: Vec<u64> = led.map(|op| op.returned).collect();
     times.sort_unstable();
     let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
@@ -188,8 +187,11 @@ fn lookups(ops: &[Op], promise: &Promise) -> Verdict {
 fn members(ops: &[Op], promise: &Promise) -> Verdict {
     let changes = promise.broken.iter().filter_map(|fault| Some((fault, fault.removed?)));
     let changes = changes.flat_map(|(fault, node)| {
-        let change = |added, returned| {
-            membership::Change { name: node_name(node), added, called: fault.began, returned }
+        let change = |added, returned| membership::Change {
+            name: node_name(node),
+            added,
+            called: fault.began,
+            returned,
         };
         // It is asked in again by the leader, as soon as that finds it among the living.
         [change(false, Some(fault.mended)), change(true, None)]

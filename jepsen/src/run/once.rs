@@ -60,7 +60,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
     // The thread goes into the clients' host for good, and all that it starts with it.
     let inside = || drive(settings, network, &folder, &nodes);
     let driven = std::thread::scope(|scope| scope.spawn(inside).join());
-    let driven = driven.map_err(|_| anyhow::anyhow!("the run panicked"))??;
+    let driven = driven.map_err(|_panic| anyhow::anyhow!("the run panicked"))??;
     write_history(&folder, settings.workload, &driven.ops)?;
     let mut promise = Promise::new(settings.target, settings.reads());
     promise.broken = read_faults(&folder)?;
@@ -169,7 +169,6 @@ fn break_things(
     let (seed, nodes) = (settings.seed, deployment.nodes());
     let plan = nemesis::Plan::new(seed, nodes, settings.time, &settings.nemesis, pace);
     let (now, stop) = (|| common.now(), AtomicBool::new(false));
-    let report =
-        nemesis::run(deployment, &plan, &now, &stop, &folder.join("nemesis.jsonl"))?;
+    let report = nemesis::run(deployment, &plan, &now, &stop, &folder.join("nemesis.jsonl"))?;
     Ok(Some(report))
 }

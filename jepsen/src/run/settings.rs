@@ -77,27 +77,20 @@ impl Settings {
 
     /// The command line that asks for this run again.
     pub fn replay_line(&self) -> String {
-        let mut line = format!(
-            "portolan-jepsen run --target {} --nodes {} --workload {} --nemesis {} --seed {} \
-             --time {} --level {}",
-            self.target.name(),
-            self.nodes,
-            self.workload.name(),
-            self.nemesis_text(),
-            self.seed,
-            self.time.as_secs(),
-            level_name(self.reads()),
-        );
-        if let Some(rate) = self.rate {
-            line += &format!(" --rate {rate}");
-        }
-        if let Some(clients) = self.clients {
-            line += &format!(" --clients {clients}");
-        }
-        if let Some(binary) = &self.binary {
-            line += &format!(" --binary {}", binary.display());
-        }
-        line
+        let mut words = vec![
+            "portolan-jepsen run".to_owned(),
+            format!("--target {}", self.target.name()),
+            format!("--nodes {}", self.nodes),
+            format!("--workload {}", self.workload.name()),
+            format!("--nemesis {}", self.nemesis_text()),
+            format!("--seed {}", self.seed),
+            format!("--time {}", self.time.as_secs()),
+            format!("--level {}", level_name(self.reads())),
+        ];
+        words.extend(self.rate.map(|rate| format!("--rate {rate}")));
+        words.extend(self.clients.map(|clients| format!("--clients {clients}")));
+        words.extend(self.binary.iter().map(|binary| format!("--binary {}", binary.display())));
+        words.join(" ")
     }
 }
 

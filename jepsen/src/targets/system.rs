@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::clients::{Client, ConsulClient, Connection, EtcdClient};
+use crate::clients::{Client, Connection, ConsulClient, EtcdClient};
 
 /// How long a look at one node may take.
 const LOOK_LIMIT: Duration = Duration::from_millis(400);
@@ -82,53 +82,16 @@ impl System {
     pub(super) fn arguments(&self, node: usize, all: &[Ipv4Addr], data: &Path) -> Vec<String> {
         match self.kind {
             Kind::Ours => {
-                let mut arguments = self.consul_arguments(node, all, data);
+                let mut arguments = consul_arguments(node, all, data);
                 let cleaning = format!("autopilot {{ cleanup_dead_servers = {} }}", self.cleans_up);
                 for settings in [OUR_SETTINGS, &cleaning] {
                     arguments.extend(["-hcl".to_owned(), settings.to_owned()]);
                 }
                 arguments
             }
-            Kind::Consul => self.consul_arguments(node, all, data),
-            Kind::Etcd => self.etcd_arguments(node, all, data),
+            Kind::Consul => consul_arguments(node, all, data),
+            Kind::Etcd => etcd_arguments(node, all, data),
         }
-    }
-
-    fn consul_arguments(&self, node: usize, all: &[Ipv4Addr], data: &Path) -> Vec<String> {
-        let own = all[node];
-        let mut arguments = vec![
-            "agent".to_owned(),
-            "-server".to_owned(),
-            format!("-bootstrap-expect={}", all.len()),
-            format!("-node={}", node_name(node)),
-            format!("-bind={own}"),
-            format!("-client={own}"),
-            format!("-data-dir={}", data.display()),
-            "-retry-interval=1s".to_owned(),
-        ];
-        arguments.extend(all.iter().map(|peer| format!("-retry-join={peer}")));
-        arguments.extend(["-hcl".to_owned(), CONSUL_SETTINGS.to_owned()]);
-        arguments
-    }
-
-    fn etcd_arguments(&self, node: usize, all: &[Ipv4Addr], data: &Path) -> Vec<String> {
-        let own = all[node];
-        let peers: Vec<String> = all
-            .iter()
-            .enumerate()
-            .map(|(at, peer)| format!("{}=http://{peer}:2380", node_name(at)))
-            .collect();
-        vec![
-            format!("--name={}", node_name(node)),
-            format!("--data-dir={}", data.display()),
-            format!("--initial-cluster={}", peers.join(",")),
-            format!("--listen-client-urls=http://{own}:2379"),
-            format!("--advertise-client-urls=http://{own}:2379"),
-            format!("--listen-peer-urls=http://{own}:2380"),
-            format!("--initial-advertise-peer-urls=http://{own}:2380"),
-            "--snapshot-count=2000".to_owned(),
-            "--log-level=error".to_owned(),
-        ]
     }
 
     /// The address of the leader that a node knows of; none if it knows none or does not answer.
@@ -176,6 +139,43 @@ impl System {
             Err(failure) => Err(format!("{failure:?}")),
         })
     }
+}
+
+fn consul_arguments(node: usize, all: &[Ipv4Addr], data: &Path) -> Vec<String> {
+    let own = all[node];
+    let mut arguments = vec![
+        "agent".to_owned(),
+        "-server".to_owned(),
+        format!("-bootstrap-expect={}", all.len()),
+        format!("-node={}", node_name(node)),
+        format!("-bind={own}"),
+        format!("-client={own}"),
+        format!("-data-dir={}", data.display()),
+        "-retry-interval=1s".to_owned(),
+    ];
+    arguments.extend(all.iter().map(|peer| format!("-retry-join={peer}")));
+    arguments.extend(["-hcl".to_owned(), CONSUL_SETTINGS.to_owned()]);
+    arguments
+}
+
+fn etcd_arguments(node: usize, all: &[Ipv4Addr], data: &Path) -> Vec<String> {
+    let own = all[node];
+    let peers: Vec<String> = all
+        .iter()
+        .enumerate()
+        .map(|(at, peer)| format!("{}=http://{peer}:2380", node_name(at)))
+        .collect();
+    vec![
+        format!("--name={}", node_name(node)),
+        format!("--data-dir={}", data.display()),
+        format!("--initial-cluster={}", peers.join(",")),
+        format!("--listen-client-urls=http://{own}:2379"),
+        format!("--advertise-client-urls=http://{own}:2379"),
+        format!("--listen-peer-urls=http://{own}:2380"),
+        format!("--initial-advertise-peer-urls=http://{own}:2380"),
+        "--snapshot-count=2000".to_owned(),
+        "--log-level=error".to_owned(),
+    ]
 }
 
 /// JSON that a node answers soon, if it does.

@@ -25,7 +25,9 @@ impl Lists {
         let nth = self.operations.fetch_add(1, Ordering::Relaxed);
         let generation = nth / (LISTS * OPERATIONS_A_LIST);
         let action = match driver.below(100) {
-            0..30 => Action::Append { key: key(generation, driver), element: driver.common.value() },
+            0..30 => {
+                Action::Append { key: key(generation, driver), element: driver.common.value() }
+            }
             30..55 => Action::List { key: key(generation, driver), level: driver.level() },
             _ => Action::Lists { steps: transaction(generation, driver) },
         };

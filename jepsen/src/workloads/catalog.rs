@@ -31,7 +31,8 @@ pub(super) async fn step(door: Door, driver: &mut Driver) {
         40..90 if door == Door::Dns => Some(Action::Resolve { service }),
         _ => {
             let level = [driver.level(), Level::Strong, Level::Stale];
-            let level = level[if driver.chance(50) { 0 } else { 1 + usize::from(driver.chance(50)) }];
+            let level =
+                level[if driver.chance(50) { 0 } else { 1 + usize::from(driver.chance(50)) }];
             Some(Action::Lookup { service, level })
         }
     };

@@ -16,4 +16,4 @@ mod watch;
 mod workload;
 
 pub use driver::{Common, Driver};
-pub use workload::{Player, Plan, Workload};
+pub use workload::{Plan, Player, Workload};

@@ -52,11 +52,10 @@ impl Memory {
             let value = Some(driver.common.value());
             Action::Write(Write { key: key.clone(), value, condition })
         };
-        let revision = match driver.answer(action).await {
-            Some(Answer::Written { revision: Some(revision) } | Answer::Value { revision, .. }) => {
-                revision
-            }
-            _ => return,
+        let Some(Answer::Written { revision: Some(revision) } | Answer::Value { revision, .. }) =
+            driver.answer(action).await
+        else {
+            return;
         };
         // Keys that were given up are of no more use.
         self.0.clear();

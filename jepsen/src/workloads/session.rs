@@ -35,10 +35,9 @@ pub(super) async fn step(driver: &mut Driver) {
     }
     if driver.chance(40) {
         driver.answer(Action::End { session: session.clone() }).await;
-        for action in [
-            Action::Look { session: session.clone() },
-            Action::Renew { session: session.clone() },
-        ] {
+        for action in
+            [Action::Look { session: session.clone() }, Action::Renew { session: session.clone() }]
+        {
             driver.answer(action).await;
         }
         return;

@@ -100,7 +100,8 @@ impl Workload {
     /// Its clients, before their first step.
     pub fn players(self, clients: usize) -> Vec<Player> {
         let groups = clients.div_ceil(register::CLIENTS_A_KEY);
-        let groups: Vec<_> = (0..groups).map(|number| Arc::new(register::Group::new(number))).collect();
+        let groups: Vec<_> =
+            (0..groups).map(|number| Arc::new(register::Group::new(number))).collect();
         let (lists, sets) = (Arc::new(append::Lists::default()), Arc::new(set::Sets::default()));
         let player = |place: usize| match self {
             Self::Register => {
