@@ -150,13 +150,18 @@ impl Driver {
         None
     }
 
-    /// Uses what is behind a lock: the test's own resource, which is no part of the system.
-    pub(crate) fn use_resource(&mut self, action: Action) -> bool {
+    /// Uses what is behind a lock, with a token: the test's own resource, which is no part of the
+    /// system, takes it or not.
+    pub(crate) fn use_once(&mut self, action: Action) {
         let common = Arc::clone(&self.common);
         let (called, accepted, returned) = common.resource.used(&action, || common.now());
-        let outcome = Outcome::Done(Answer::Taken { accepted });
-        self.note((called, returned), action, outcome);
-        accepted
+        self.note((called, returned), action, Outcome::Done(Answer::Taken { accepted }));
+    }
+
+    /// Notes a use that began then and ends now, and that nobody looked at.
+    pub(crate) fn use_since(&mut self, began: u64, action: Action) {
+        let times = (began, self.common.now());
+        self.note(times, action, Outcome::Done(Answer::Taken { accepted: true }));
     }
 
     /// How fresh reads are to be.

@@ -55,13 +55,7 @@ impl Holder {
         let Some(token) = token else {
             return sleep(Duration::from_millis(5 + driver.below(20))).await;
         };
-        if driver.chance(ABSENT_PERCENT) {
-            sleep(ABSENCE).await;
-        }
-        for _ in 0..=driver.below(USES) {
-            driver.use_resource(self.use_of(&key, token, &session));
-            sleep(Duration::from_millis(driver.below(5))).await;
-        }
+        self.hold(&key, token, &session, driver).await;
         match driver.act(Action::Release { key, session }).await {
             Outcome::Done(Answer::Written { .. }) => {}
             Outcome::Done(_) | Outcome::NotDone { .. } | Outcome::Unknown { .. } => {
@@ -88,11 +82,22 @@ impl Holder {
         self.session.clone()
     }
 
-    fn use_of(&self, key: &str, token: u64, session: &str) -> Action {
-        let key = key.to_owned();
-        match self.fence {
-            Fence::Tokens => Action::Use { key, token },
-            Fence::None => Action::UseUnfenced { key, session: session.to_owned() },
+    /// Uses what it believes to hold. With tokens each use is one moment, at which the resource
+    /// looks at the token; without, the use lasts as long as the holder believes to hold the lock.
+    async fn hold(&self, key: &str, token: u64, session: &str, driver: &mut Driver) {
+        let began = driver.common.now();
+        if driver.chance(ABSENT_PERCENT) {
+            sleep(ABSENCE).await;
+        }
+        for _ in 0..=driver.below(USES) {
+            if self.fence == Fence::Tokens {
+                driver.use_once(Action::Use { key: key.to_owned(), token });
+            }
+            sleep(Duration::from_millis(driver.below(5))).await;
+        }
+        if self.fence == Fence::None {
+            let (key, session) = (key.to_owned(), session.to_owned());
+            driver.use_since(began, Action::UseUnfenced { key, session });
         }
     }
 }

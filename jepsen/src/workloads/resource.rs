@@ -13,9 +13,8 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// A use happens: when it began, whether it was taken, when it ended, by `now`. One with a
-    /// token is taken unless a higher one was seen; one that shows none always is. Two uses never
-    /// overlap.
+    /// A use happens: when it began, whether it was taken, when it ended, by `now`. It is
+    /// taken unless a higher token was seen. Two uses never overlap.
     pub(crate) fn used(&self, action: &Action, now: impl Fn() -> u64) -> (u64, bool, u64) {
         let mut highest = self.highest.lock();
         let began = now();
@@ -26,7 +25,7 @@ impl Resource {
                 *seen = (*seen).max(*token);
                 accepted
             }
-            _ => true,
+            _ => false,
         };
         (began, accepted, now())
     }
@@ -37,11 +36,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_token_is_not_taken_and_none_always_is() {
+    fn an_older_token_is_not_taken() {
         let resource = Resource::default();
         let with = |token| resource.used(&Action::Use { key: "k".into(), token }, || 7).1;
         assert_eq!([with(1), with(3), with(3), with(2), with(4)], [true, true, true, false, true]);
-        let without = Action::UseUnfenced { key: "k".into(), session: "s".into() };
-        assert_eq!(resource.used(&without, || 7), (7, true, 7));
     }
 }
