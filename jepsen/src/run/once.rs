@@ -25,7 +25,8 @@ use super::settings::Settings;
 const CALM: Duration = Duration::from_secs(2);
 /// Threads of the clients' runtime.
 const CLIENT_THREADS: usize = 2;
-/// A run shorter than this has short faults.
+/// A run shorter than this has short faults, so that each kind comes more than once: one may find
+/// its node down.
 const SHORT_RUN: Duration = Duration::from_secs(30);
 
 /// What a run brought before it was judged.
@@ -160,9 +161,9 @@ fn break_things(
         runtime.block_on(sleep(settings.time));
         return Ok(None);
     }
-    let seconds = |from, to| (Duration::from_secs(from), Duration::from_secs(to));
+    let millis = |from, to| (Duration::from_millis(from), Duration::from_millis(to));
     let pace = if settings.time < SHORT_RUN {
-        Pace { gap: seconds(1, 3), length: seconds(1, 4) }
+        Pace { gap: millis(500, 2_000), length: millis(1_000, 3_000) }
     } else {
         Pace::default()
     };

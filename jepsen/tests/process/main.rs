@@ -14,7 +14,7 @@ use portolan_jepsen::targets::{Kind, find_binary};
 use portolan_jepsen::workloads::Workload;
 
 /// How long the faults of a run go on, in seconds.
-const SECONDS: u64 = 10;
+const SECONDS: u64 = 12;
 /// The seed of the first workload; each has the next one.
 const SEED: u64 = 1;
 
