@@ -21,6 +21,11 @@ const SESSIONS_ANEW: u64 = 30_000 * NANOS_A_MILLI;
 pub(super) const CONVERGES_WITHIN: u64 = 3_000 * NANOS_A_MILLI;
 /// How long after a fault was mended bounds of time do not hold: an election, a start.
 const RECOVERY: u64 = 5_000 * NANOS_A_MILLI;
+/// What the consensus library calls an error and every run provokes: a change of the membership
+/// that is refused because another goes on or the leader has changed, and calls to a server that
+/// is stopping in order.
+const ERRORS_ALLOWED: &[&str] =
+    &["first step error:", "second step error:", "raft stopped", "failed to receive from RaftCore"];
 /// A stretch without any answer of a leader counts as one without a leader.
 const STANDSTILL: u64 = 500 * NANOS_A_MILLI;
 
@@ -107,7 +112,8 @@ pub fn judge(ops: &[Op], workload: Workload, promise: &Promise) -> Vec<Judgement
 ///
 /// If a log cannot be read.
 pub(super) fn judge_logs(logs: &[PathBuf]) -> anyhow::Result<Vec<Judgement>> {
-    let options = hygiene::LogOptions::default();
+    let allowed = ERRORS_ALLOWED.iter().map(|part| (*part).to_owned()).collect();
+    let options = hygiene::LogOptions { allowed, ..hygiene::LogOptions::default() };
     let log = |file: &PathBuf| {
         let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
         let name = file.display().to_string();
