@@ -43,7 +43,10 @@ impl System {
     ) -> Program {
         let name = format!("n{}", number + 1);
         let log = options.folder.join(format!("{name}.log"));
-        let program = Program::new(&name, &options.program, log);
+        // Where the disk is seen, this process's own folder is not the one that paths begin at. A
+        // name without a file is one to look for in the usual places.
+        let file = options.program.canonicalize().unwrap_or_else(|_none| options.program.clone());
+        let program = Program::new(&name, file, log);
         let own = all[number];
         match self {
             Self::Ours => {
