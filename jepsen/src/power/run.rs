@@ -22,7 +22,7 @@ const WRITES_LIMIT: Duration = Duration::from_secs(30);
 /// The moment of a cut, after those writes.
 const MOMENT_MAX: Duration = Duration::from_millis(400);
 /// How long servers may take until they serve again, all of them.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a flush takes: about as long as on a disk that turns. Cuts come while it lasts.
 const FLUSH_US: u64 = 2_000;

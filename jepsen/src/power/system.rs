@@ -59,6 +59,9 @@ impl System {
                     .args(joins)
                     .args(["-hcl", "disable_update_check = true"])
                     .args(["-hcl", "limits { http_max_conns_per_client = 10000 }"])
+                    // Small, so that cuts come upon snapshots and purges too.
+                    .args(["-hcl", "raft_snapshot_threshold = 64"])
+                    .args(["-hcl", "raft_trailing_logs = 16"])
             }
             Self::Etcd => {
                 let peers = all.iter().enumerate();
@@ -70,7 +73,8 @@ impl System {
                     .args([format!("--advertise-client-urls={client}")])
                     .args([format!("--listen-peer-urls={peer}")])
                     .args([format!("--initial-advertise-peer-urls={peer}")])
-                    .args([format!("--initial-cluster={}", peers.collect::<Vec<_>>().join(","))]);
+                    .args([format!("--initial-cluster={}", peers.collect::<Vec<_>>().join(","))])
+                    .args(["--snapshot-count=64"]);
                 match options.control {
                     Control::NoSync => program.args(["--unsafe-no-fsync"]),
                     Control::Honest | Control::DiskLies => program,
