@@ -53,7 +53,13 @@ pub enum DiskFault {
         /// In microseconds.
         delay_us: u64,
     },
-    /// No space is left.
+    /// Every flush takes this much longer, as on a disk that turns. A power cut is then likely to
+    /// find writes that are not flushed.
+    SlowFlush {
+        /// In microseconds.
+        delay_us: u64,
+    },
+    /// No space is left, but for some hundred kilobytes that ext4 keeps for its own trees.
     Full,
 }
 
@@ -158,6 +164,9 @@ impl Disk {
             DiskFault::Slow { delay_us } => {
                 self.content.lock().faults.delay = Duration::from_micros(delay_us);
             }
+            DiskFault::SlowFlush { delay_us } => {
+                self.content.lock().faults.flush_delay = Duration::from_micros(delay_us);
+            }
             DiskFault::Full => self.fill()?,
         }
         Ok(())
@@ -188,6 +197,11 @@ impl Disk {
         run(self.mounts.command("sh").args(["-c", script]).arg(self.file()))?;
         self.mount()?;
         self.mend()
+    }
+
+    /// How many writes it has taken that no flush has followed yet.
+    pub fn unflushed(&self) -> usize {
+        self.content.lock().unflushed()
     }
 
     /// What it was asked so far.

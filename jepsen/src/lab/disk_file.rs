@@ -39,6 +39,8 @@ pub(super) struct Faults {
     pub(super) fail_writes: bool,
     pub(super) fail_flushes: bool,
     pub(super) delay: Duration,
+    /// By how much longer than that a flush takes.
+    pub(super) flush_delay: Duration,
     /// A flush is answered and not done.
     pub(super) lie: bool,
     /// Without power nothing is answered but errors.
@@ -85,6 +87,11 @@ impl Content {
             self.pending_bytes -= written;
         }
         Some(())
+    }
+
+    /// How many writes no flush has followed yet.
+    pub(super) fn unflushed(&self) -> usize {
+        self.pending.len()
     }
 
     fn flush(&mut self) {
@@ -152,9 +159,9 @@ impl DiskFile {
         }
     }
 
-    /// Waits as long as the disk is slow, without holding anybody else up who only asks.
-    fn dawdle(&self) {
-        let delay = self.0.lock().faults.delay;
+    /// Waits as long as the disk is slow, without holding the content: its power may go meanwhile.
+    fn dawdle(&self, delay: impl Fn(&Faults) -> Duration) {
+        let delay = delay(&self.0.lock().faults);
         if !delay.is_zero() {
             std::thread::park_timeout(delay);
         }
@@ -214,7 +221,7 @@ impl Filesystem for DiskFile {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.dawdle();
+        self.dawdle(|faults| faults.delay);
         let mut content = self.0.lock();
         content.counts.writes += 1;
         if content.faults.dead || content.faults.fail_writes {
@@ -234,7 +241,7 @@ impl Filesystem for DiskFile {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.dawdle();
+        self.dawdle(|faults| faults.delay + faults.flush_delay);
         let mut content = self.0.lock();
         content.counts.flushes += 1;
         if content.faults.dead || content.faults.fail_flushes {

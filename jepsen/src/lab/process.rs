@@ -29,7 +29,7 @@ pub struct Program {
     /// Environment variables that it gets besides those of this process.
     pub environment: Vec<(String, String)>,
     /// The namespace of mounts that it runs in, if not this process's own: that of a
-    /// [disk](super::disk::Disk::mounts), which must outlive it.
+    /// [disk](super::disk::Disk::mounts), which must outlive it. Paths must be absolute then.
     pub mounts: Option<PathBuf>,
     /// The folder that it runs in, if not this process's own.
     pub folder: Option<PathBuf>,

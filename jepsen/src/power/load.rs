@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::options::System;
 use crate::lab::LabError;
@@ -10,6 +11,9 @@ use crate::lab::network::Network;
 
 /// Writers at once: enough that several writes wait for one flush.
 const WRITERS: usize = 4;
+
+/// How long a writer rests after a write that was not acknowledged.
+const REST: Duration = Duration::from_millis(5);
 
 /// What became of the writes between two cuts: whether each key, with its value, was acknowledged.
 pub(super) type Written = BTreeMap<String, (String, bool)>;
@@ -71,6 +75,7 @@ fn write(
             signals.acknowledged.fetch_add(1, Ordering::Relaxed);
         } else {
             at += 1;
+            std::thread::park_timeout(REST);
         }
     }
     written

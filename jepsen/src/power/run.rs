@@ -22,8 +22,13 @@ const WRITES_LIMIT: Duration = Duration::from_secs(30);
 /// The moment of a cut, after those writes.
 const MOMENT_MAX: Duration = Duration::from_millis(400);
 /// How long servers may take until they serve again, all of them.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a flush takes: about as long as on a disk that turns. Cuts come while it lasts.
+const FLUSH_US: u64 = 2_000;
+/// How long a cut that is meant for the midst of a flush waits for one, and how often it looks.
+const AMID_LIMIT: Duration = Duration::from_millis(200);
+const AMID_LOOK: Duration = Duration::from_micros(200);
 /// Most findings that a report holds, and most keys that one of them names.
 const FINDINGS_MAX: usize = 100;
 const KEYS_NAMED: usize = 5;
@@ -57,16 +62,19 @@ pub fn run(options: &Options) -> Result<Report, LabError> {
             let prefix = format!("power/{cut}/");
             let written = run.cut(&prefix)?;
             run.report.cuts += 1;
-            if !run.recovered()? {
+            let serves = run.recovered()?;
+            if serves {
+                run.report.unknown_there += run.look(&prefix, &written)?;
+                run.agree()?;
+            }
+            all.push((prefix, written));
+            if !serves {
                 break;
             }
-            run.report.unknown_there += run.look(&prefix, &written)?;
-            run.agree()?;
-            all.push((prefix, written));
         }
     }
     // No later cut has taken what an earlier one left.
-    for (prefix, written) in &all {
+    for (prefix, written) in all.iter().take(all.len().saturating_sub(1)) {
         run.look(prefix, written)?;
     }
     run.report.unknown = count(&all, false);
@@ -85,17 +93,18 @@ impl<'a> Run<'a> {
     fn new(options: &'a Options) -> Result<Self, LabError> {
         let failed = |error| LabError::new(options.folder.display(), error);
         std::fs::create_dir_all(&options.folder).map_err(failed)?;
+        let base = options.folder.canonicalize().map_err(failed)?;
         let network = Network::new(options.nodes)?;
         let addresses: Vec<Ipv4Addr> = network.hosts().iter().map(|host| host.address).collect();
         let (mut disks, mut daemons) = (Vec::new(), Vec::new());
         for (number, host) in network.hosts().iter().enumerate() {
-            let folder = options.folder.join(format!("n{}", number + 1));
+            let folder = base.join(format!("n{}", number + 1));
             let seed = Random::part(options.seed, u64::from(host.address.to_bits())).number();
             let disk = Disk::new(&folder, DISK_MEBIBYTES, seed)?;
             let data = folder.join("data");
             let mut program = options.system.program(options, &addresses, number, &data);
             program.mounts = Some(disk.mounts());
-            lie(options, &disk)?;
+            prepare(options, &disk)?;
             disks.push(disk);
             daemons.push(Daemon::start(host, program)?);
         }
@@ -114,11 +123,16 @@ impl<'a> Run<'a> {
         let losses: Vec<_> =
             victims.iter().map(|_| self.options.mode.loss(&mut self.random)).collect();
         let moment = self.random.time(Duration::ZERO, MOMENT_MAX);
+        let amid = self.random.happens(700_000);
         let (disks, daemons) = (&self.disks, &mut self.daemons);
         let strike = |signals: &Signals| {
             let writing = || signals.acknowledged.load(Ordering::Relaxed) >= WRITES_BEFORE;
-            let wrote = within(WRITES_LIMIT, writing);
+            let wrote = within(WRITES_LIMIT, LOOK, writing);
             std::thread::park_timeout(moment);
+            if amid {
+                // Where none comes, the cut is as good at any other moment.
+                within(AMID_LIMIT, AMID_LOOK, || disks[victims[0]].unflushed() > 0);
+            }
             let lost: Vec<Lost> = victims
                 .iter()
                 .zip(&losses)
@@ -142,7 +156,7 @@ impl<'a> Run<'a> {
         }
         for victim in victims {
             self.disks[victim].repair()?;
-            lie(self.options, &self.disks[victim])?;
+            prepare(self.options, &self.disks[victim])?;
             self.daemons[victim].restart()?;
         }
         Ok(written)
@@ -157,7 +171,7 @@ impl<'a> Run<'a> {
             left.retain(|server| !system.put(*server, "power-ready", "yes"));
             left.is_empty()
         };
-        let serves = self.network.client().inside(|| within(RECOVERY_LIMIT, serve))?;
+        let serves = self.network.client().inside(|| within(RECOVERY_LIMIT, LOOK, serve))?;
         self.report.longest_recovery_ms = self.report.longest_recovery_ms.max(ms_since(began));
         if !serves {
             let down = self.daemons.iter_mut().map(Daemon::is_running);
@@ -176,7 +190,7 @@ impl<'a> Run<'a> {
             found = system.keys(server, prefix);
             found.is_ok()
         };
-        self.network.client().inside(|| within(RECOVERY_LIMIT, &mut read))?;
+        self.network.client().inside(|| within(RECOVERY_LIMIT, LOOK, &mut read))?;
         let found = match found {
             Ok(found) => found,
             Err(why) => {
@@ -216,7 +230,7 @@ impl<'a> Run<'a> {
                 digests.iter().all(|digest| digest.as_ref().is_some_and(|it| it.at == first.at))
             })
         };
-        let came = self.network.client().inside(|| within(RECOVERY_LIMIT, same))?;
+        let came = self.network.client().inside(|| within(RECOVERY_LIMIT, LOOK, same))?;
         let hashes = digests.iter().flatten().map(|digest| digest.hash.as_str());
         let hashes: std::collections::BTreeSet<&str> = hashes.collect();
         if !came || hashes.len() != 1 {
@@ -232,7 +246,9 @@ impl<'a> Run<'a> {
     }
 }
 
-fn lie(options: &Options, disk: &Disk) -> Result<(), LabError> {
+/// Makes a disk as fast, and as honest, as it is to be.
+fn prepare(options: &Options, disk: &Disk) -> Result<(), LabError> {
+    disk.fail(DiskFault::SlowFlush { delay_us: FLUSH_US })?;
     match options.control {
         Control::DiskLies => disk.fail(DiskFault::Lies),
         Control::Honest | Control::NoSync => Ok(()),
@@ -240,7 +256,7 @@ fn lie(options: &Options, disk: &Disk) -> Result<(), LabError> {
 }
 
 /// Looks again and again until it is so; says whether it was in time.
-fn within(limit: Duration, mut look: impl FnMut() -> bool) -> bool {
+fn within(limit: Duration, pause: Duration, mut look: impl FnMut() -> bool) -> bool {
     let began = now();
     loop {
         if look() {
@@ -249,7 +265,7 @@ fn within(limit: Duration, mut look: impl FnMut() -> bool) -> bool {
         if now().saturating_sub(began) > limit {
             return false;
         }
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(pause);
     }
 }
 

@@ -43,7 +43,10 @@ impl System {
     ) -> Program {
         let name = format!("n{}", number + 1);
         let log = options.folder.join(format!("{name}.log"));
-        let program = Program::new(&name, &options.program, log);
+        // Where the disk is seen, this process's own folder is not the one that paths begin at. A
+        // name without a file is one to look for in the usual places.
+        let file = options.program.canonicalize().unwrap_or_else(|_none| options.program.clone());
+        let program = Program::new(&name, file, log);
         let own = all[number];
         match self {
             Self::Ours => {
@@ -56,6 +59,9 @@ impl System {
                     .args(joins)
                     .args(["-hcl", "disable_update_check = true"])
                     .args(["-hcl", "limits { http_max_conns_per_client = 10000 }"])
+                    // Small, so that cuts come upon snapshots and purges too.
+                    .args(["-hcl", "raft_snapshot_threshold = 64"])
+                    .args(["-hcl", "raft_trailing_logs = 16"])
             }
             Self::Etcd => {
                 let peers = all.iter().enumerate();
@@ -67,7 +73,8 @@ impl System {
                     .args([format!("--advertise-client-urls={client}")])
                     .args([format!("--listen-peer-urls={peer}")])
                     .args([format!("--initial-advertise-peer-urls={peer}")])
-                    .args([format!("--initial-cluster={}", peers.collect::<Vec<_>>().join(","))]);
+                    .args([format!("--initial-cluster={}", peers.collect::<Vec<_>>().join(","))])
+                    .args(["--snapshot-count=64"]);
                 match options.control {
                     Control::NoSync => program.args(["--unsafe-no-fsync"]),
                     Control::Honest | Control::DiskLies => program,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portolan_jepsen::lab::network::{Host, Network};
 
 /// How long a datagram may be on its way.
-const DATAGRAM_LIMIT: Duration = Duration::from_millis(300);
+const DATAGRAM_LIMIT: Duration = Duration::from_millis(600);
 
 /// A network, or a word on stderr, past the test runner's capture, that the test was skipped.
 pub(crate) fn network(test: &str, hosts: u8) -> Option<Network> {

@@ -4,6 +4,8 @@ mod clock;
 mod disk;
 mod harness;
 mod limits;
+mod nemesis;
 mod network;
+mod power;
 mod process;
 mod weather;
