@@ -129,8 +129,10 @@ fn duplicated_revision(ops: &mut Vec<Op>, dice: &mut Dice) -> Option<()> {
 
 fn rename(op: &mut Op, to: &dyn Fn(u64) -> u64) {
     match &mut op.outcome {
-        Outcome::Done(Answer::Written { revision: Some(revision) }) => *revision = to(*revision),
-        Outcome::Done(Answer::Value { value: Some(_), revision, .. }) => *revision = to(*revision),
+        Outcome::Done(
+            Answer::Written { revision: Some(revision) }
+            | Answer::Value { value: Some(_), revision, .. },
+        ) => *revision = to(*revision),
         Outcome::Done(Answer::Values { values, .. }) => {
             for (_, revision) in values.values_mut() {
                 *revision = to(*revision);
@@ -210,10 +212,10 @@ fn torn_transaction(ops: &mut Vec<Op>, dice: &mut Dice) -> Option<()> {
 }
 
 /// Breaks a history; `None`: it has not what this needs.
-pub type Break = fn(&mut Vec<Op>, &mut Dice) -> Option<()>;
+pub(crate) type Break = fn(&mut Vec<Op>, &mut Dice) -> Option<()>;
 
 /// All of them. The first ones can be seen without revisions.
-pub const BREAKS: [(&str, Break); 11] = [
+pub(crate) const BREAKS: [(&str, Break); 11] = [
     ("stale read", stale_read),
     ("future read", future_read),
     ("phantom", phantom),
