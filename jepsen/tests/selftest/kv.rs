@@ -9,25 +9,25 @@ use crate::plan::{Fate, Slot, plan};
 
 /// What kind of history.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub ops: usize,
-    pub clients: u32,
-    pub keys: u64,
+pub(crate) struct Shape {
+    pub(crate) ops: usize,
+    pub(crate) clients: u32,
+    pub(crate) keys: u64,
     /// Of a hundred operations.
-    pub unknown: u64,
-    pub failed: u64,
+    pub(crate) unknown: u64,
+    pub(crate) failed: u64,
     /// As etcd: each answer tells the revision of the store, and deletes have one.
-    pub global: bool,
+    pub(crate) global: bool,
     /// Writes that tell no revision, of a hundred; deletes tell none then.
-    pub silent: u64,
+    pub(crate) silent: u64,
     /// Reads at a stale level, of a hundred.
-    pub stale: u64,
+    pub(crate) stale: u64,
     /// Transactions and scans, of a hundred.
-    pub wide: u64,
+    pub(crate) wide: u64,
 }
 
 /// A store, with all that ever was.
-pub struct Store {
+pub(crate) struct Store {
     revision: u64,
     log: BTreeMap<String, Vec<(u64, Option<u64>)>>,
 }
@@ -61,7 +61,7 @@ impl Store {
 }
 
 /// A history that keeps all promises, in the order in which the operations returned.
-pub fn history(seed: u64, shape: Shape) -> Vec<Op> {
+pub(crate) fn history(seed: u64, shape: Shape) -> Vec<Op> {
     let mut dice = Dice::new(seed);
     let slots = plan(&mut dice, shape.ops, shape.clients, (shape.unknown, shape.failed));
     let mut store = Store { revision: 10, log: BTreeMap::new() };

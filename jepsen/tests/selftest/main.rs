@@ -2,8 +2,11 @@
 
 mod dice;
 mod kv;
+mod kv_breaks;
 mod kv_tests;
+mod lists;
 mod plan;
+mod services;
 
 use portolan_jepsen::checkers::Verdict;
 

@@ -8,7 +8,7 @@ use crate::dice::Dice;
 
 /// How an operation will end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     Done,
     /// Not done, and the client knows.
     NotDone,
@@ -20,17 +20,17 @@ pub enum Fate {
 
 /// One operation to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
-    pub point: u64,
-    pub called: u64,
-    pub returned: u64,
-    pub client: u32,
-    pub fate: Fate,
+pub(crate) struct Slot {
+    pub(crate) point: u64,
+    pub(crate) called: u64,
+    pub(crate) returned: u64,
+    pub(crate) client: u32,
+    pub(crate) fate: Fate,
 }
 
 /// `count` operations of `clients` clients in the order of their points, `unknown` and `failed`
 /// of a hundred of them with such an end.
-pub fn plan(
+pub(crate) fn plan(
     dice: &mut Dice,
     count: usize,
     clients: u32,

@@ -91,6 +91,8 @@ fn depend(all: &[Transaction<'_>], versions: &Versions<'_>, graph: &mut Graph) {
                         graph.edge(place, to, Kind::Rw);
                     }
                 }
+                // Its own element may be the one behind the end.
+                None if one.appends.iter().any(|(to, it)| to == key && !seen.contains(it)) => {}
                 None => graph.edge(place, ends[key], Kind::Rw),
             }
         }

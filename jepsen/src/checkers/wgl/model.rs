@@ -64,6 +64,8 @@ pub fn check(ops: &[Op], options: &Options) -> Verdict {
 fn judged(op: &Op, access: &Access<'_>, options: &Options) -> bool {
     match (&op.action, access.end) {
         (_, End::NotDone) => false,
+        // Nothing was compared, so it says nothing but that the write did not happen.
+        _ if matches!((access.step, access.end), (Step::Write(_), End::Refused)) => false,
         (Action::Read { level, .. }, end) => {
             end == End::Done && options.linearizable.contains(level)
         }
