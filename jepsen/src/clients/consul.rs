@@ -17,9 +17,15 @@ pub(super) const INDEX: &str = "x-consul-index";
 /// The header that says how many milliseconds ago this server heard of its leader.
 pub(super) const LAST_CONTACT: &str = "x-consul-lastcontact";
 
-/// Texts with which a write is refused without having been proposed. Ours begin so; the first two
-/// are Consul's as well, which may put words in front.
-const SURELY_NOT: &[&str] = &["No cluster leader", "No known Consul servers", "invalid session"];
+/// Texts of Consul, before which it may put others, with which a write is refused without having
+/// been proposed; the last: it had no connection to the leader to send it over.
+const SURELY_NOT: &[&str] = &[
+    "No cluster leader",
+    "No known Consul servers",
+    "invalid session",
+    "rpc error getting client: failed to get conn",
+];
+/// How ours begin.
 const SURELY_NOT_OURS: &str = "not applied:";
 
 /// A client of one agent's HTTP and DNS doors.
@@ -147,6 +153,8 @@ mod tests {
         assert!(surely_not_done(500, "not applied: queue full"));
         assert!(surely_not_done(429, "not applied: too many writes"));
         assert!(surely_not_done(400, "nonsense"));
+        let refused = "rpc error getting client: failed to get conn: dial tcp: connection refused";
+        assert!(surely_not_done(500, refused));
         assert!(!surely_not_done(500, "outcome unknown: not applied: perhaps"));
         assert!(!surely_not_done(500, "leadership lost while committing log"));
         assert!(!surely_not_done(503, ""));

@@ -22,7 +22,9 @@ impl ConsulClient {
             "Node": node,
             "Address": ELSEWHERE,
             "Service": { "ID": id, "Service": service, "Port": port },
-            "Check": { "CheckID": format!("{id}-fit"), "Name": "fit", "ServiceID": id, "Status": status },
+            "Check": {
+                "CheckID": format!("{id}-fit"), "Name": "fit", "ServiceID": id, "Status": status
+            },
         });
         let response = self.put("/v1/catalog/register", &body).await?;
         Ok(Answer::Written { revision: response.number(INDEX) })

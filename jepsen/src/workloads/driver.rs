@@ -13,7 +13,7 @@ use crate::history::{Action, Answer, Level, Op, Outcome};
 
 use super::resource::Resource;
 
-/// A pause after something was not done, so that a node that is away is not hammered.
+/// A pause after something was not done, or perhaps, so that a node that is away is not hammered.
 const REST: Duration = Duration::from_millis(50);
 /// How long reading everything at the end may take before it counts as an outage.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -125,7 +125,10 @@ impl Driver {
             Outcome::Done(_) => {}
             Outcome::NotDone { .. } => sleep(REST).await,
             // What was asked for may yet happen, so this client is never heard of again.
-            Outcome::Unknown { .. } => self.number = self.common.number(),
+            Outcome::Unknown { .. } => {
+                self.number = self.common.number();
+                sleep(REST).await;
+            }
         }
         outcome
     }
