@@ -26,6 +26,8 @@ const SERVES_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a write of that look may take.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a pause waits for a node that is down.
+const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(4);
 /// How long a node that was asked to stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -175,7 +177,12 @@ impl Cluster for Deployment {
         Err(NotDone::Refused(format!("it did not stop within {STOPS_WITHIN:?}")))
     }
 
+    /// A node that another fault keeps down is waited for, so that the pause is not lost.
     fn pause(&self, node: usize) -> Effect {
+        let until = Instant::now() + RUNS_AGAIN_WITHIN;
+        while self.pid(node).is_none() && Instant::now() < until {
+            self.handle.block_on(async { sleep(LOOK_AGAIN).await });
+        }
         self.running(node)?.pause();
         Ok(())
     }
