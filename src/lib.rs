@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+#[macro_use]
+pub mod failpoint;
+
 pub mod limits;
 pub mod time;
 

@@ -32,6 +32,7 @@ impl Barrier {
             if waiters.is_empty() {
                 continue;
             }
+            failpoint!("barrier.round.before");
             let index = timeout(self.round, self.index()).await.unwrap_or(None);
             for waiter in waiters.drain(..) {
                 if waiter.send(index).is_err() {

@@ -45,6 +45,9 @@
 #[cfg(all(feature = "planted_ack_before_sync", not(debug_assertions)))]
 compile_error!("a planted bug must not be in a release build");
 
+#[macro_use]
+pub mod failpoint;
+
 mod barrier;
 pub mod codec;
 mod error;

@@ -88,7 +88,10 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.wal.save_vote(types::vote_record(vote)).await
+        failpoint!("vote.save.before", io::Error::other);
+        self.wal.save_vote(types::vote_record(vote)).await?;
+        failpoint!("vote.saved.before_reply");
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {

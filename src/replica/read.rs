@@ -47,6 +47,7 @@ impl Inner {
         };
         if barrier {
             self.barrier().await?;
+            failpoint!("read.barrier.after");
         } else if self.last_contact() == Duration::MAX {
             return Err(Unavailable::NoLeader); // never heard of one: nothing here means anything
         }

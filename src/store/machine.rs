@@ -100,6 +100,7 @@ impl Store {
     ///
     /// [`Fault`] if a payload is no envelope, or an earlier batch could not be written.
     pub fn apply(&mut self, payloads: &[Bytes], position: Bytes) -> Result<Applied, Fault> {
+        failpoint!("store.apply.before", Fault::new);
         let envelopes = payloads.iter().map(read).collect::<Result<Vec<Envelope>, Fault>>()?;
         let mut journal = Journal::default();
         let mut tables = self.tables.write();
@@ -117,6 +118,7 @@ impl Store {
         let index = tables.counters.index;
         let batch = batch(&tables, &mut journal, position.clone());
         drop(tables);
+        failpoint!("store.apply.before_persist", Fault::new);
         self.persister.send(batch)?;
         self.applied = Some(position);
         Ok(Applied { replies, changes: journal.topics.into_iter().collect(), index })
@@ -154,6 +156,7 @@ impl Store {
     /// [`Fault`] if the disk fails, or the files are damaged or of another format.
     pub fn restore(&mut self, dir: &Path, position: Bytes) -> Result<(), Fault> {
         let next = self.folders.adopt(dir)?;
+        failpoint!("restore.adopt.after", Fault::new);
         let engine = Arc::new(Engine::open(&next)?);
         let (tables, inside) = engine.load()?;
         if inside.as_ref() != Some(&position) {
@@ -161,7 +164,9 @@ impl Store {
         }
         engine.flush()?;
         let persister = Persister::start(Arc::clone(&engine))?;
+        failpoint!("restore.switch.before", Fault::new);
         self.folders.switch()?;
+        failpoint!("restore.shown.before");
 
         let mut shown = self.tables.write();
         *shown = tables;

@@ -76,6 +76,7 @@ impl Writer {
                 self.fault.send_if_modified(|fault| fault.replace(text.clone()).is_none());
                 failed = Some(text);
             }
+            failpoint!("wal.done.before");
             for job in group {
                 let Some(done) = job.done else { continue };
                 done(failed.as_ref().map_or(Ok(()), |text| Err(io::Error::other(text.clone()))));
@@ -90,6 +91,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[Group]) -> io::Result<()> {
+        failpoint!("wal.write.before", io::Error::other);
         let mut placed = Vec::new();
         let mut purge = None;
         for record in group.iter().flat_map(|job| &job.records) {
@@ -111,6 +113,7 @@ impl Writer {
         let written = self.buffer.len() as u64;
         self.flush(&mut placed)?;
         self.shared.appended.fetch_add(written, Ordering::Relaxed);
+        failpoint!("wal.write.after", io::Error::other);
         if group.iter().any(|job| !job.lazy) {
             self.sync()?;
         }
@@ -167,7 +170,9 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         if self.options.sync == Sync::Always {
+            failpoint!("wal.sync.before", io::Error::other);
             self.end.segment.file.sync_data()?;
+            failpoint!("wal.sync.after", io::Error::other);
             self.synced = self.end.offset;
         }
         Ok(())
@@ -177,8 +182,10 @@ impl Writer {
     fn roll(&mut self) -> io::Result<()> {
         assert!(self.buffer.is_empty(), "a segment is left only when all of it is written");
         self.sync()?;
+        failpoint!("wal.roll.before", io::Error::other);
         let number = self.end.segment.number + 1;
         let segment = self.folder.create(number, u64::from(self.end.offset))?;
+        failpoint!("wal.roll.after", io::Error::other);
         let stored = segment.stored();
         self.shared.index.lock().files.insert(number, stored);
         self.end = End { link: segment.link, segment, offset: SEGMENT_HEADER };
