@@ -2,6 +2,8 @@
 
 #[macro_use]
 pub mod failpoint;
+#[macro_use]
+mod planted;
 
 pub mod limits;
 pub mod time;

@@ -12,6 +12,7 @@ const DOOR_LINES_MAX: usize = 60;
 /// Every room, ground first, and which others it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
+    ("planted", &[]),
     ("limits", &[]),
     ("codec", &["limits"]),
     ("seal", &["limits", "time"]),

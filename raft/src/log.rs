@@ -101,6 +101,10 @@ impl RaftLogStorage<Types> for LogStore {
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         // A cut tail or a purge may have passed by what was noted, which is only a hint.
         let (_, last) = self.wal.ends();
+        if planted!("planted_b04") {
+            // B04: at a start all of the log counts as committed, whatever terms it is of.
+            return Ok(last.map(types::log_id));
+        }
         Ok(self.wal.committed().filter(|committed| Some(*committed) <= last).map(types::log_id))
     }
 

@@ -161,7 +161,8 @@ fn config(options: &Options) -> Result<Config, Fault> {
         heartbeat_min_interval: Some(heartbeat / 2),
         election_timeout_min: timeout,
         election_timeout_max: lease,
-        enable_pre_vote: Some(true),
+        // B25: who was away deposes the leader when it comes back.
+        enable_pre_vote: Some(!planted!("planted_b25")),
         quorum_loss_probe_interval: Some(longest.saturating_mul(2)),
         enable_leader_restore: Some(false),
         max_payload_entries: limits::BATCH_ENTRIES as u64,

@@ -62,6 +62,8 @@ impl Inner {
                 Response::Unavailable(Unavailable::Unknown(error.to_string()))
             }),
             Err(CallError::NotSent(_)) => Response::NotLeader,
+            // B17: no answer is taken for no effect, so that it is asked for again.
+            Err(CallError::Unknown(_)) if planted!("planted_b17") => Response::NotLeader,
             Err(error) => Response::Unavailable(Unavailable::Unknown(error.to_string())),
         }
     }

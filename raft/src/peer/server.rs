@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
-use openraft::ReadPolicy;
 use openraft::raft::TransferLeaderError;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +18,7 @@ use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
 use super::line::Wire;
 use super::wire::{self, Appended, Hello, Lane, ReadIndex, SnapshotHead, Transferred};
+use crate::barrier::policy;
 use crate::codec;
 use crate::handle::Inbound;
 use crate::limits::{
@@ -222,7 +222,7 @@ impl Server {
     }
 
     async fn read_index(self) -> Result<Bytes, String> {
-        let index = match self.core.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        let index = match self.core.get_read_linearizer(policy()).await {
             Ok(linearizer) => ReadIndex::At(linearizer.read_log_id().index()),
             Err(error) => {
                 tracing::debug!(%error, "no read index");

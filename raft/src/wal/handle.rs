@@ -105,6 +105,11 @@ impl Wal {
 
     /// Saves a vote; returns when it is on disk.
     pub(crate) async fn save_vote(&self, vote: VoteRecord) -> io::Result<()> {
+        if planted!("planted_b02") && !vote.committed {
+            // B02: a vote that was given is remembered, and not written.
+            let mut index = self.shared.index.lock();
+            return index.take(&writer::vote_record(vote), None).map_err(io::Error::other);
+        }
         self.durably(writer::vote_record(vote)).await
     }
 
