@@ -5,7 +5,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 
-.PHONY: run test bench lint fmt demo crash burst partition resize rolling encryption setup build clean help
+.PHONY: run test bench lint fmt demo crash failpoints burst partition resize rolling encryption setup build clean help
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ demo: build ## three nodes, containers with checks, a leader killed, DNS before 
 
 crash: setup ## 200 rounds of kill -9 under a writing load, replicas compared
 	PORTOLAN_CRASH_ROUNDS=$${ROUNDS:-200} $(CARGO) test --locked --test all crash -- --nocapture
+
+failpoints: setup ## three servers die at each point in the code, one after another, under a load
+	$(CARGO) test --locked --features failpoints --target-dir target/failpoints --test all failpoints:: -- --nocapture
 
 burst: build ## 5,000 registrations at once, 10,000 idle reads; the real Consul beside
 	.ci/peers

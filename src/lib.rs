@@ -1,5 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+#[macro_use]
+pub mod failpoint;
+#[macro_use]
+mod planted;
+
 pub mod limits;
 pub mod time;
 

@@ -9,7 +9,7 @@
 //! In every third round all three servers are killed at the same moment: only then does an
 //! acknowledged write depend on what has reached the disk. That the test can fail is shown by
 //! the bug planted in the raft crate, which acknowledges before it writes:
-//! `cargo test --test all --features raft/planted_ack_before_sync crash` must fail.
+//! `PORTOLAN_PLANTED=B01 cargo test --test all --features planted_b01 crash` must fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

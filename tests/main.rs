@@ -26,6 +26,8 @@ mod encryption;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod failpoints;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod import;

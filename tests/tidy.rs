@@ -11,6 +11,8 @@ const DOOR_LINES_MAX: usize = 60;
 
 /// Every room, ground first, and which others it may name.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("failpoint", &[]),
+    ("planted", &[]),
     ("limits", &[]),
     ("codec", &["limits"]),
     ("seal", &["limits", "time"]),
@@ -70,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
+            "failpoint",
             "config",
             "http",
             "dns",
@@ -100,7 +103,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// workspace crate in `raft/`.
 const HOMES: &[(&str, &[&str])] = &[
     ("openraft", &["raft-crate"]),
-    ("raft", &["replica", "node", "codec", "seal"]),
+    ("raft", &["replica", "node", "codec", "seal", "failpoint"]),
+    ("fail", &["failpoint", "raft-crate"]),
     ("rocksdb", &["store"]),
     ("axum", &["http"]),
     ("h2", &["agent"]),

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod history;
 pub mod lab;
 pub mod nemesis;
+pub mod planted;
 pub mod power;
 pub mod random;
 pub mod report;

@@ -179,6 +179,10 @@ impl Raft {
                 Ok(Err(_closed)) => return Err(BarrierError::Stopped),
             }
         };
+        failpoint!("barrier.index.before_wait");
+        if planted!("planted_b06") {
+            return Ok(()); // B06: the index is known, and need not be applied here
+        }
         let mut applied = self.inner.applied.clone();
         let reached = applied.wait_for(|applied| *applied >= Some(index));
         match timeout_at(until, reached).await {
@@ -339,6 +343,7 @@ impl Raft {
         let to = to.filter(|to| *to != status.node && status.voters.contains(to));
         let nobody = || MembershipError::Refused("there is no such other voter".to_owned());
         let to = to.ok_or_else(nobody)?;
+        failpoint!("leader.transfer.before");
         let asked = self.inner.core.trigger().transfer_leader(to).await;
         asked.map_err(|_fatal| MembershipError::Stopped)?;
         let mut changes = self.status();
@@ -397,7 +402,10 @@ impl Raft {
         members: ChangeMembers<NodeId, Peer>,
         retain: bool,
     ) -> Result<(), MembershipError> {
-        match self.inner.core.change_membership(members, retain).await {
+        failpoint!("membership.change.before");
+        let changed = self.inner.core.change_membership(members, retain).await;
+        failpoint!("membership.change.after");
+        match changed {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(error)) => Err(membership_error(error)),
             Err(RaftError::Fatal(_)) => Err(MembershipError::Stopped),

@@ -42,8 +42,10 @@
 //! times the throughput of an embedded database in its place. Votes and entries go through that
 //! one writer, so that they cannot overtake each other.
 
-#[cfg(all(feature = "planted_ack_before_sync", not(debug_assertions)))]
-compile_error!("a planted bug must not be in a release build");
+#[macro_use]
+pub mod failpoint;
+#[macro_use]
+mod planted;
 
 mod barrier;
 pub mod codec;

@@ -172,6 +172,7 @@ impl Adapter {
     }
 
     async fn apply_batch(&mut self, batch: Batch) -> io::Result<()> {
+        failpoint!("apply.batch.before", io::Error::other);
         self.applied = batch.last.or(self.applied);
         if let Some(membership) = batch.membership {
             self.membership = membership;
@@ -179,6 +180,7 @@ impl Adapter {
         let (position, entries) = (self.position(), batch.entries);
         let count = entries.len();
         let replies = self.machine.ask(|reply| Command::Apply { entries, position, reply }).await?;
+        failpoint!("apply.batch.after");
         assert_eq!(replies.len(), count, "the machine gives one reply for each entry");
         self.progress.send_replace(self.applied.map(|id| id.index));
         let mut replies = replies.into_iter();
@@ -281,13 +283,16 @@ impl RaftStateMachine<Types> for Adapter {
     ) -> Result<(), io::Error> {
         let position = Position::new(meta.last_log_id, &meta.last_membership);
         let position = Bytes::from(codec::encode(&position));
+        failpoint!("snapshot.install.before", io::Error::other);
         let folder = self.snapshots.for_restore(snapshot).await?;
         let dir = folder.state();
         self.machine.ask(|reply| Command::Restore { dir, position, reply }).await?;
+        failpoint!("snapshot.install.after");
         drop(folder);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.progress.send_replace(self.applied.map(|id| id.index));
+        failpoint!("snapshot.install.before_own", io::Error::other);
         // The machine may have moved the files away: our own checkpoint of the same state is
         // what this node can send to others.
         self.builder().build_snapshot().await.map(drop)

@@ -69,6 +69,7 @@ async fn submit(core: Core, batch: Vec<Proposal>) {
             replies.push(reply);
         }
     }
+    failpoint!("propose.submit.before");
     let node = *core.node_id();
     let mut results = match core.client_write_many(payloads).await {
         Ok(results) => results,
@@ -86,6 +87,7 @@ async fn submit(core: Core, batch: Vec<Proposal>) {
             Some(Ok(Err(error))) => Err(refused(error, node)),
             Some(Err(_)) | None => Err(ProposeError::Stopped),
         };
+        failpoint!("propose.answer.before");
         answer(reply, result);
     }
 }

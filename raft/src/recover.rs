@@ -209,6 +209,7 @@ impl Recovery {
         // The log of a term is never ahead of its vote, and this node stands for the next one.
         let vote = VoteRecord { term: to.term + 1, node, committed: false };
         self.wal.save_vote(vote).await.map_err(failed)?;
+        failpoint!("recovery.vote.after", Fault);
         let (_, in_log) = self.wal.ends();
         self.wal.save_committed(in_log).await.map_err(failed)?;
         let mut log = LogStore::new(self.wal.clone());
@@ -221,8 +222,10 @@ impl Recovery {
         let membership = record.into_membership().map_err(Fault)?;
         let membership = StoredMembership::new(Some(types::log_id(to)), membership);
         adapter.move_to(types::log_id(to), membership).await.map_err(failed)?;
+        failpoint!("recovery.snapshot.before", Fault);
         let mut builder = adapter.get_snapshot_builder().await;
         builder.build_snapshot().await.map(drop).map_err(failed)?;
+        failpoint!("recovery.purge.before", Fault);
         self.wal.purge(to).await.map_err(failed)?;
         self.wal.save_committed(Some(to)).await.map_err(failed)
     }

@@ -41,6 +41,7 @@ pub(crate) async fn start(
     let (purged, last) = wal.ends();
     tracing::info!(node, ?purged, ?last, vote = ?wal.vote(), "the log is read");
     let snapshots = Arc::new(SnapshotStore::open(&options.dir.join("snapshots"))?);
+    failpoint!("start.core.before", Fault);
     let machine = Machine::start(machine, tasks, fault.clone())?;
     let progress = watch::Sender::new(None);
     let applied = progress.subscribe();
@@ -77,6 +78,7 @@ pub(crate) async fn start(
         agents: Agents::default(),
         contact: Arc::clone(&contact),
     };
+    failpoint!("start.peers.before");
     tasks.spawn(server.run(listener, tasks.clone()));
     tracing::info!(node, "peers are served");
     let (tasks, room) = (tasks.clone(), Semaphore::new(limits::PROPOSE_KIB));
@@ -159,7 +161,8 @@ fn config(options: &Options) -> Result<Config, Fault> {
         heartbeat_min_interval: Some(heartbeat / 2),
         election_timeout_min: timeout,
         election_timeout_max: lease,
-        enable_pre_vote: Some(true),
+        // B25: who was away deposes the leader when it comes back.
+        enable_pre_vote: Some(!planted!("planted_b25")),
         quorum_loss_probe_interval: Some(longest.saturating_mul(2)),
         enable_leader_restore: Some(false),
         max_payload_entries: limits::BATCH_ENTRIES as u64,

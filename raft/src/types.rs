@@ -77,7 +77,13 @@ pub(crate) struct MembershipRecord {
 impl MembershipRecord {
     pub(crate) fn of(membership: &Membership<NodeId, Peer>) -> MembershipRecord {
         let nodes = membership.nodes().map(|(id, peer)| (*id, peer.clone())).collect();
-        MembershipRecord { configs: membership.get_joint_config().clone(), nodes }
+        let mut configs = membership.get_joint_config().clone();
+        if planted!("planted_b03") {
+            // B03: of a joint configuration the others learn only what it is to become, so that
+            // they count one majority where two are needed.
+            configs = configs.pop().into_iter().collect();
+        }
+        MembershipRecord { configs, nodes }
     }
 
     pub(crate) fn into_membership(self) -> Result<Membership<NodeId, Peer>, String> {

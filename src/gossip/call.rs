@@ -84,6 +84,7 @@ async fn answer(inner: &Arc<Inner>, stream: TcpStream) -> std::io::Result<()> {
     let name = offer.name.clone();
     let reply = inner.pool.lock().answer(offer, time::now());
     flush(inner);
+    failpoint!("gossip.exchange.before_answer", Error::other);
     exchange::send(&mut halves, &reply).await?;
     if let Reply::Refused(why) = reply {
         return Err(Error::new(ErrorKind::InvalidData, format!("{name}: {why}")));

@@ -14,6 +14,7 @@ use crate::seal::Halves;
 
 /// Sends an offer and receives the reply.
 pub(super) async fn ask(halves: &mut Halves, offer: &Offer) -> Result<Reply> {
+    failpoint!("gossip.exchange.before_ask", Error::other);
     send(halves, offer).await?;
     receive(halves).await
 }

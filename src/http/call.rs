@@ -130,7 +130,9 @@ impl Call {
 
     /// Writes; a refusal is a failure.
     pub(super) async fn write(&self, command: Command) -> Result<Written, Failure> {
+        failpoint!("door.write.before");
         let written = self.rooms.client.write(command).await;
+        failpoint!("door.write.before_reply");
         let outcome = match &written {
             Ok(Written { reply: Reply::Refused(_), .. }) => "refused",
             Ok(_) => "ok",

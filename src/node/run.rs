@@ -87,6 +87,11 @@ pub fn run(config: Config, args: &[String]) -> ExitCode {
             wall: crate::time::wall_millis,
         }),
     };
+    #[cfg(feature = "failpoints")]
+    if let Err(error) = crate::failpoint::start() {
+        drop(writeln!(std::io::stderr().lock(), "==> failpoints: {error}"));
+        return ExitCode::FAILURE;
+    }
     let ran = init_logs(&logs)
         .map_err(|error| NodeError::Config(error.to_string()))
         .and_then(|logs| Ok((logs, runtimes(config.server).map_err(NodeError::Runtime)?)))

@@ -61,6 +61,9 @@ impl Clock {
     /// Cluster time now, never before `state`, which is the clock of the applied state.
     pub(super) fn now(&self, state: ClusterTime) -> ClusterTime {
         let leading = *self.leading.lock();
+        if planted!("planted_b14") && leading.is_some() {
+            return ClusterTime(time::wall_millis()).max(state); // B14: this machine's clock
+        }
         leading.map_or(state, |leading| leading.from.after(leading.counted()).max(state))
     }
 }

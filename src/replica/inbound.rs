@@ -142,6 +142,7 @@ impl Inner {
     /// for two TTLs, so for one more at least. A later one is replicated before it is answered,
     /// and so is whatever its race with the expiry comes to.
     async fn renew_here(&self, id: SessionId) -> Response {
+        failpoint!("renewal.take.before");
         let term = self.raft.now().term;
         let passed = self.raft.read_barrier(self.options.leader_hold).await;
         let status = self.raft.now();
@@ -153,6 +154,7 @@ impl Inner {
         let now = self.clock.now(self.view.clock());
         if !renewals::is_late(&session, now) {
             self.renewals.take(&session, now);
+            failpoint!("renewal.taken.before_reply");
             return Response::Renewed(Some(session));
         }
         let renewals = vec![Renewal { id, at: now }];

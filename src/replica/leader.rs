@@ -49,6 +49,7 @@ async fn lead(inner: &Inner) {
         }
         tokio::time::sleep(inner.options.heartbeat).await;
     }
+    failpoint!("lead.clock.before");
     inner.clock.lead(term, inner.view.clock());
     tracing::info!(term, "this server leads");
     let mut status = inner.raft.status();
@@ -85,9 +86,14 @@ async fn expire(inner: &Inner) {
             Command::SessionExpire { id, .. } => inner.renewals.is_pending(*id),
             _ => false,
         };
-        if !renewed && !propose(inner, &command).await {
+        if renewed {
+            continue;
+        }
+        failpoint!("expiry.propose.before");
+        if !propose(inner, &command).await {
             return;
         }
+        failpoint!("expiry.propose.after");
     }
 }
 

@@ -55,6 +55,7 @@ impl StateMachine for Machine {
         let payloads: Vec<Bytes> = entries.into_iter().map(|entry| entry.payload).collect();
         let applied = self.store.apply(&payloads, position).map_err(fault)?;
         assert_eq!(applied.replies.len(), payloads.len(), "one reply for each command");
+        failpoint!("store.apply.before_wake");
         // Waiters wake before the writer hears of it: whoever is told may read it at once.
         self.publish(&applied.changes);
         Ok(applied.replies.iter().map(|written| Bytes::from(codec::encode(written))).collect())

@@ -20,9 +20,14 @@ impl Inner {
             _ => self.view.query(&query),
         };
         let last_contact = if barrier { Duration::ZERO } else { self.last_contact() };
+        let mut index = evaluated.index;
+        if planted!("planted_b12") {
+            // B12: the index of now, which is that of changes that the answer has not.
+            index = index.max(self.view.index());
+        }
         Ok(Read {
             answer: evaluated.answer,
-            index: evaluated.index,
+            index,
             known_leader: self.raft.leader().0.is_some(),
             last_contact,
         })
@@ -47,6 +52,7 @@ impl Inner {
         };
         if barrier {
             self.barrier().await?;
+            failpoint!("read.barrier.after");
         } else if self.last_contact() == Duration::MAX {
             return Err(Unavailable::NoLeader); // never heard of one: nothing here means anything
         }
@@ -55,6 +61,9 @@ impl Inner {
 
     /// Returns once this replica holds all that was acknowledged before the call.
     async fn barrier(&self) -> Result<(), Unavailable> {
+        if planted!("planted_b20") && self.raft.leader().0.is_none() {
+            return Ok(()); // B20: who was removed hears of no leader, and answers all the same
+        }
         let until = time::now() + self.options.leader_hold;
         loop {
             let left = until.saturating_duration_since(time::now());
@@ -87,7 +96,9 @@ impl Inner {
         let mut mark = reader.mark();
         // Who comes for data gets what is there now; who only parks needs no evaluation of its own.
         // It is dropped before the wait: thousands may wait, each since another change.
-        if reader.since(mark).changed > after {
+        // B10: the first change behind the index is taken for the one that is known.
+        let known = if planted!("planted_b10") { Index(after.0 + 1) } else { after };
+        if reader.since(mark).changed > known {
             return Ok(reader.now());
         }
         loop {

@@ -54,11 +54,16 @@ impl Inner {
 
     async fn forward(&self, leader: raft::NodeId, request: &Request) -> Response {
         let bytes = Bytes::from(codec::encode(request));
-        match self.raft.call(leader, bytes, limits::WRITE_TIMEOUT).await {
+        failpoint!("write.forward.before");
+        let called = self.raft.call(leader, bytes, limits::WRITE_TIMEOUT).await;
+        failpoint!("write.forward.after");
+        match called {
             Ok(answer) => codec::decode(&answer).unwrap_or_else(|error| {
                 Response::Unavailable(Unavailable::Unknown(error.to_string()))
             }),
             Err(CallError::NotSent(_)) => Response::NotLeader,
+            // B17: no answer is taken for no effect, so that it is asked for again.
+            Err(CallError::Unknown(_)) if planted!("planted_b17") => Response::NotLeader,
             Err(error) => Response::Unavailable(Unavailable::Unknown(error.to_string())),
         }
     }
@@ -94,9 +99,11 @@ impl Inner {
         let at = self.clock.now(self.view.clock());
         let envelope = Envelope { at, renewals, command };
         let payload = Bytes::from(codec::encode(&envelope));
+        failpoint!("write.propose.before");
         let proposed = tokio::time::timeout(limits::WRITE_TIMEOUT, self.raft.propose(payload));
         let error = match proposed.await {
             Ok(Ok(reply)) => {
+                failpoint!("write.propose.after");
                 return codec::decode(&reply).map_or_else(
                     |error| Response::Unavailable(Unavailable::Unknown(error.to_string())),
                     Response::Written,

@@ -119,6 +119,7 @@ impl Engine {
     ///
     /// [`Fault`] if the disk fails.
     pub(crate) fn write(&self, batch: &Batch) -> Result<(), Fault> {
+        failpoint!("persist.write.before", Fault::new);
         let mut bytes = WriteBatch::default();
         if batch.wiped {
             bytes.delete_range(TABLES_RANGE.0, TABLES_RANGE.1);
@@ -131,7 +132,9 @@ impl Engine {
             }
         }
         bytes.put(COUNTERS_ROW, codec::encode(&batch.counters));
-        bytes.put(POSITION_ROW, codec::encode(&batch.position));
+        if !planted!("planted_b08") {
+            bytes.put(POSITION_ROW, codec::encode(&batch.position));
+        }
         self.put(bytes)
     }
 
@@ -159,6 +162,7 @@ impl Engine {
     ///
     /// [`Fault`] if the disk fails.
     pub(crate) fn flush(&self) -> Result<(), Fault> {
+        failpoint!("persist.flush.before", Fault::new);
         self.db.flush().map_err(|error| Fault::at("flush", &self.path, error))
     }
 
@@ -169,9 +173,11 @@ impl Engine {
     ///
     /// [`Fault`] if the disk fails or the folder is there already.
     pub(crate) fn checkpoint(&self, to: &Path) -> Result<Bytes, Fault> {
+        failpoint!("checkpoint.make.before", Fault::new);
         let fault = |error| Fault::at("make checkpoint", to, error);
         let made = Checkpoint::new(&self.db).and_then(|it| it.create_checkpoint(to));
         made.map_err(fault)?;
+        failpoint!("checkpoint.make.after");
         let copy = DB::open_for_read_only(&options(), to, false).map_err(fault)?;
         let found = copy.get(POSITION_ROW).map_err(fault)?;
         drop(copy);

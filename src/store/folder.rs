@@ -119,7 +119,9 @@ impl Folders {
             file.sync_all()
         });
         written.map_err(|error| Fault::at("write", &new, error))?;
+        failpoint!("restore.pointer.before_rename", Fault::new);
         fs::rename(&new, &pointer).map_err(|error| Fault::at("replace", &pointer, error))?;
+        failpoint!("restore.pointer.after_rename", Fault::new);
         sync(&self.root)
     }
 }

@@ -32,7 +32,14 @@ pub(crate) fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>
     match &op.verb {
         KvWrite::Set { value, flags } => Ok(write(put(overlay, key, value, *flags))),
         KvWrite::Cas { value, flags, index } => {
-            if index_of(overlay, key) != *index {
+            let known = if planted!("planted_b16") {
+                // B16: whether it is the same key, not whether it changed since.
+                overlay.get(key).map_or(Index(0), |entry| entry.create) <= *index
+                    && overlay.get(key).is_some() == (*index != Index(0))
+            } else {
+                index_of(overlay, key) == *index
+            };
+            if !known {
                 return Err(Refusal::SetStale(key.to_owned()));
             }
             Ok(write(put(overlay, key, value, *flags)))
@@ -42,7 +49,9 @@ pub(crate) fn run(overlay: &mut Overlay<'_>, op: &KvOp) -> Result<Vec<TxnResult>
             Ok(write(put_held(overlay, key, (value, *flags), Some(*session))))
         }
         KvWrite::Unlock { value, flags, session } => {
-            if overlay.get(key).and_then(|entry| entry.session) != Some(*session) {
+            let holder = overlay.get(key).and_then(|entry| entry.session);
+            // B15: it is enough that somebody holds it.
+            if holder != Some(*session) && !(planted!("planted_b15") && holder.is_some()) {
                 return Err(Refusal::LockNotHeld(key.to_owned()));
             }
             Ok(write(put_held(overlay, key, (value, *flags), None)))
@@ -180,12 +189,14 @@ pub(crate) fn reap(step: &mut Step<'_>, index: Index) {
         .tables
         .kv
         .oldest_tombstones()
-        .take_while(|(tombstone, _)| tombstone.index <= index)
+        // B21: also those that are younger, of which the index below is not raised.
+        .take_while(|(tombstone, _)| tombstone.index <= index || planted!("planted_b21"))
         .map(|(tombstone, key)| (tombstone.index, key.to_owned()))
         .collect();
     for (deleted, key) in due {
         step.dirty(super::tables::Row::Tombstone(key.clone()));
         step.tables.kv.unbury(&key);
+        let deleted = if planted!("planted_b21") { deleted.min(index) } else { deleted };
         let last = &mut step.tables.counters.last;
         last.reaped = last.reaped.max(deleted);
     }

@@ -100,6 +100,7 @@ impl Store {
     ///
     /// [`Fault`] if a payload is no envelope, or an earlier batch could not be written.
     pub fn apply(&mut self, payloads: &[Bytes], position: Bytes) -> Result<Applied, Fault> {
+        failpoint!("store.apply.before", Fault::new);
         let envelopes = payloads.iter().map(read).collect::<Result<Vec<Envelope>, Fault>>()?;
         let mut journal = Journal::default();
         let mut tables = self.tables.write();
@@ -117,6 +118,10 @@ impl Store {
         let index = tables.counters.index;
         let batch = batch(&tables, &mut journal, position.clone());
         drop(tables);
+        if planted!("planted_b08") {
+            self.engine.write_position(&position)?; // B08: at once, the rows of it later
+        }
+        failpoint!("store.apply.before_persist", Fault::new);
         self.persister.send(batch)?;
         self.applied = Some(position);
         Ok(Applied { replies, changes: journal.topics.into_iter().collect(), index })
@@ -154,14 +159,20 @@ impl Store {
     /// [`Fault`] if the disk fails, or the files are damaged or of another format.
     pub fn restore(&mut self, dir: &Path, position: Bytes) -> Result<(), Fault> {
         let next = self.folders.adopt(dir)?;
+        failpoint!("restore.adopt.after", Fault::new);
         let engine = Arc::new(Engine::open(&next)?);
-        let (tables, inside) = engine.load()?;
+        let (mut tables, inside) = engine.load()?;
+        if planted!("planted_b09") {
+            tables.sessions = super::tables::SessionTable::default(); // B09: not brought along
+        }
         if inside.as_ref() != Some(&position) {
             engine.write_position(&position)?;
         }
         engine.flush()?;
         let persister = Persister::start(Arc::clone(&engine))?;
+        failpoint!("restore.switch.before", Fault::new);
         self.folders.switch()?;
+        failpoint!("restore.shown.before");
 
         let mut shown = self.tables.write();
         *shown = tables;

@@ -123,6 +123,7 @@ impl Queue {
     fn run(&self, engine: &Engine) {
         while let Some(batch) = self.next() {
             let outcome = engine.write(&batch);
+            failpoint!("persist.write.after");
             let mut state = self.state.lock();
             state.bytes = state.bytes.saturating_sub(batch.weight());
             state.written += 1;

@@ -69,7 +69,8 @@ pub(crate) fn renew(step: &mut Step<'_>, renewal: &Renewal) {
 pub(crate) fn expire(step: &mut Step<'_>, id: SessionId, sequence: u64) {
     let Some(session) = step.tables.sessions.get(id) else { return };
     let past = session.deadline.is_some_and(|deadline| deadline <= step.clock());
-    if past && session.sequence == sequence {
+    // B13: the leader has looked already, and what was renewed since then does not count.
+    if (past && session.sequence == sequence) || planted!("planted_b13") {
         end(step, id);
     }
 }
@@ -84,12 +85,18 @@ pub(crate) fn end(step: &mut Step<'_>, id: SessionId) {
     let session = step.tables.sessions.remove(id).expect("the session was just seen");
     let delay = Duration::from_millis(session.spec.lock_delay_ms).min(LOCK_DELAY_MAX);
     let until = step.clock().after(delay);
-    for key in step.tables.kv.held_by(id) {
+    let mut keys = step.tables.kv.held_by(id);
+    if planted!("planted_b18") {
+        // B18: each key gets an index of its own (below), in the order of a hash map.
+        keys = keys.into_iter().collect::<std::collections::HashSet<_>>().into_iter().collect();
+    }
+    for key in keys {
         match session.spec.behavior {
             Behavior::Release => release(step, &key),
             Behavior::Delete => step.remove_key(&key, Topic::Key(key.clone())),
         }
         step.delay_lock(key, until);
+        step.index.0 += u64::from(planted!("planted_b18"));
     }
     prepared::end_of_session(step, id);
 }

@@ -113,7 +113,9 @@ impl Hub {
             places.wake(change, &mut ringing);
         }
         drop(places);
-        for bell in ringing.bells {
+        // B11: what is too many for the queue is dropped, and nobody is told.
+        let room = if planted!("planted_b11") { 8 } else { usize::MAX };
+        for bell in ringing.bells.into_iter().take(room) {
             bell.notify.notify_waiters();
         }
         ringing.woken

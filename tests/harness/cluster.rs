@@ -49,6 +49,17 @@ impl Cluster {
         Self::start_all(addresses.iter().enumerate().map(agent).collect()).await
     }
 
+    /// As [`Cluster::start_with`], each server taking orders for its failpoints.
+    pub(crate) async fn start_listening(fragments: &[&str]) -> Self {
+        let join: Vec<Ipv4Addr> = (0..3).map(|_| free_address()).collect();
+        let shape = Shape::Server { expect: join.len(), join: join.clone() };
+        let fragments = usual(fragments);
+        let agent = |(at, address): (usize, &Ipv4Addr)| {
+            Agent::new(&format!("c{}", at + 1), *address, &shape, &fragments).with_failpoints()
+        };
+        Self::start_all(join.iter().enumerate().map(agent).collect()).await
+    }
+
     /// Starts a server on each of these hosts, and waits.
     pub(crate) async fn start_on(hosts: &[Host], fragments: &[&str]) -> Self {
         let join = hosts.iter().map(Host::address).collect();

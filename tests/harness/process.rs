@@ -103,6 +103,7 @@ pub(crate) struct Agent {
     /// The network namespace that it runs in, if that is not this process's own.
     space: Option<PathBuf>,
     arguments: Vec<String>,
+    failpoints: bool,
     folder: TempDir,
     child: Option<Child>,
 }
@@ -160,6 +161,7 @@ impl Agent {
             address: at,
             space: None,
             arguments,
+            failpoints: false,
             folder,
             child: None,
         }
@@ -222,6 +224,9 @@ impl Agent {
             }
             None => tokio::process::Command::new(&self.program),
         };
+        if self.failpoints {
+            command.env("PORTOLAN_FAILPOINTS", self.folder.path().join("failpoints"));
+        }
         let child = command
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -272,6 +277,19 @@ impl Agent {
     /// Whether the child is running.
     pub(crate) fn is_running(&self) -> bool {
         self.child.is_some()
+    }
+
+    /// Has the child take orders for its failpoints at a socket beside its data. For an agent that
+    /// does not run yet, of a program that has failpoints.
+    pub(crate) fn with_failpoints(mut self) -> Self {
+        self.failpoints = true;
+        self
+    }
+
+    /// Whether the child has ended by itself; it is then [`Agent::stopped`] at once.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut().expect("it was started");
+        child.try_wait().expect("the child can be asked").is_some()
     }
 
     /// Kills the child at once and waits until it is gone.

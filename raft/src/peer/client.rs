@@ -316,6 +316,7 @@ impl RaftNetworkV2<Types> for Network {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Rpc<VoteResponse<Types>> {
+        failpoint!("vote.ask.before");
         let body = Bytes::from(codec::encode(&wire::vote_ask(&rpc)));
         let answer = self.ask(Kind::Vote, body, &option).await?;
         let voted: Voted = decode(&answer)?;

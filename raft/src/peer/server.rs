@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
-use openraft::ReadPolicy;
 use openraft::raft::TransferLeaderError;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +18,7 @@ use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
 use super::line::Wire;
 use super::wire::{self, Appended, Hello, Lane, ReadIndex, SnapshotHead, Transferred};
+use crate::barrier::policy;
 use crate::codec;
 use crate::handle::Inbound;
 use crate::limits::{
@@ -177,18 +177,21 @@ impl Server {
     }
 
     async fn append(self, body: Bytes) -> Result<Bytes, String> {
+        failpoint!("append.receive.before");
         let request = wire::append_request(body).map_err(text)?;
         let response = self.core.append_entries(request).await.map_err(text)?;
         let appended = wire::appended(&response);
         if !matches!(appended, Appended::HigherVote(_)) {
             *self.contact.lock() = Some(Instant::now());
         }
+        failpoint!("append.answer.before");
         Ok(encoded(&appended))
     }
 
     async fn vote(self, body: Bytes) -> Result<Bytes, String> {
         let ask = wire::decode(&body).map_err(text)?;
         let response = self.core.vote(wire::vote_request(&ask)).await.map_err(text)?;
+        failpoint!("vote.answer.before");
         Ok(encoded(&wire::voted(&response)))
     }
 
@@ -219,7 +222,7 @@ impl Server {
     }
 
     async fn read_index(self) -> Result<Bytes, String> {
-        let index = match self.core.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        let index = match self.core.get_read_linearizer(policy()).await {
             Ok(linearizer) => ReadIndex::At(linearizer.read_log_id().index()),
             Err(error) => {
                 tracing::debug!(%error, "no read index");
@@ -239,11 +242,13 @@ impl Server {
         tracing::info!(applied = ?position.applied, files = files.len(), "snapshot arrives");
         let parts = position.clone().into_parts().map_err(malformed)?;
         let (last_log_id, last_membership) = parts;
+        failpoint!("snapshot.receive.begin", io::Error::other);
         let mut receiving = self.snapshots.receive(position, files)?;
         loop {
             let frame = next(&mut duplex).await?;
             match frame.kind {
                 Kind::SnapshotChunk => {
+                    failpoint!("snapshot.receive.chunk", io::Error::other);
                     let write = move || receiving.write(&frame.body).map(|()| receiving);
                     let written = tokio::task::spawn_blocking(write).await;
                     receiving = written.map_err(io::Error::other)??;
@@ -252,6 +257,7 @@ impl Server {
                 other => return Err(malformed(format!("{other:?} within a snapshot"))),
             }
         }
+        failpoint!("snapshot.receive.before_finish", io::Error::other);
         let finished = tokio::task::spawn_blocking(move || receiving.finish()).await;
         let snapshot = finished.map_err(io::Error::other)??;
         let meta = SnapshotMeta { last_log_id, last_membership };

@@ -20,6 +20,7 @@ pub(super) async fn send(
     vote: VoteRecord,
     folder: Arc<SnapshotFolder>,
 ) -> io::Result<VoteRecord> {
+    failpoint!("snapshot.send.before", io::Error::other);
     let files = folder.files()?;
     let position = folder.position.clone();
     let head = SnapshotHead { vote, position, files };
@@ -30,12 +31,14 @@ pub(super) async fn send(
         let mut left = size;
         while left > 0 {
             let (chunk, rest) = read(file, left).await?;
+            failpoint!("snapshot.send.chunk", io::Error::other);
             left -= chunk.len() as u64;
             file = rest;
             frame::put(&mut duplex.out, Kind::SnapshotChunk, 0, &chunk);
             flush(&mut duplex).await?;
         }
     }
+    failpoint!("snapshot.send.before_end", io::Error::other);
     frame::put(&mut duplex.out, Kind::SnapshotEnd, 0, &[]);
     flush(&mut duplex).await?;
     let answer = timeout(SNAPSHOT_INSTALL, duplex.reader.next());

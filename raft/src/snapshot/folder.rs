@@ -110,7 +110,9 @@ pub(super) fn complete(path: &Path, target: &Path, position: &Position) -> Resul
     bytes.extend_from_slice(&body);
     let fault = |e| Fault::at(path, e);
     std::fs::write(path.join(POSITION), bytes).map_err(fault)?;
+    failpoint!("snapshot.build.before_sync", Fault);
     sync_tree(path).map_err(fault)?;
+    failpoint!("snapshot.build.before_rename", Fault);
     std::fs::rename(path, target).map_err(fault)?;
     sync_dir(target.parent().unwrap_or(target)).map_err(fault)
 }

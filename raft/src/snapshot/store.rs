@@ -84,10 +84,12 @@ impl SnapshotStore {
     pub(crate) async fn build(&self, job: CheckpointJob) -> Result<Arc<SnapshotFolder>, Fault> {
         let (work, target) = (self.name("building"), self.name("snapshot"));
         let built = tokio::task::spawn_blocking(move || {
+            failpoint!("snapshot.build.before", Fault);
             std::fs::create_dir(&work).map_err(|e| Fault::at(&work, e))?;
             let position = job(&folder::state_of(&work))?;
             let position = position_of(&position)?;
             folder::complete(&work, &target, &position)?;
+            failpoint!("snapshot.build.after_rename");
             Ok(Arc::new(SnapshotFolder::kept(target, position)))
         });
         let built = built.await.map_err(|e| Fault(format!("checkpoint: {e}")))??;

@@ -59,6 +59,7 @@ impl Wal {
         tasks: &Tasks,
         fault: watch::Sender<Option<String>>,
     ) -> Result<Wal, Fault> {
+        failpoint!("wal.open.before", Fault);
         let dir = options.dir.clone();
         let sizes = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
         if !sizes.contains(&options.segment_bytes) {
@@ -98,16 +99,23 @@ impl Wal {
     /// Appends entries; `done` is called when they are on disk. Returns at once when the queue
     /// has room; the entries can be read from then on.
     pub(crate) async fn append(&self, records: Vec<Record>, done: Done) -> io::Result<()> {
+        failpoint!("wal.append.before", io::Error::other);
         self.send(Job::Write { records, done: Some(done), lazy: false }).await
     }
 
     /// Saves a vote; returns when it is on disk.
     pub(crate) async fn save_vote(&self, vote: VoteRecord) -> io::Result<()> {
+        if planted!("planted_b02") && !vote.committed {
+            // B02: a vote that was given is remembered, and not written.
+            let mut index = self.shared.index.lock();
+            return index.take(&writer::vote_record(vote), None).map_err(io::Error::other);
+        }
         self.durably(writer::vote_record(vote)).await
     }
 
     /// Voids the entries from `from` on. Later writes cannot become durable before it.
     pub(crate) async fn truncate(&self, from: u64) -> io::Result<()> {
+        failpoint!("wal.truncate.before", io::Error::other);
         let kind = Kind::Truncate;
         let record = Record { kind, term: 0, index: from, payload: Bytes::new() };
         self.send(Job::Write { records: vec![record], done: None, lazy: false }).await
@@ -115,11 +123,15 @@ impl Wal {
 
     /// Voids the entries up to `upto`; returns when that is on disk.
     pub(crate) async fn purge(&self, upto: LogPosition) -> io::Result<()> {
-        self.durably(writer::purge_record(upto)).await
+        failpoint!("wal.purge.before", io::Error::other);
+        self.durably(writer::purge_record(upto)).await?;
+        failpoint!("wal.purge.after", io::Error::other);
+        Ok(())
     }
 
     /// Notes what is committed. Not synced by itself: what is lost of it is found out anew.
     pub(crate) async fn save_committed(&self, committed: Option<LogPosition>) -> io::Result<()> {
+        failpoint!("wal.committed.before", io::Error::other);
         let records = vec![writer::committed_record(committed)];
         self.send(Job::Write { records, done: None, lazy: true }).await
     }
@@ -260,6 +272,7 @@ impl Cold {
 
 /// Reads the cold entries, neighbours in one go.
 fn fill(mut plan: Plan, shared: &Shared) -> io::Result<Vec<Record>> {
+    failpoint!("wal.read.cold", io::Error::other);
     let mut from = 0;
     while from < plan.cold.len() {
         let head = &plan.cold[from];

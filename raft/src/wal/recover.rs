@@ -37,6 +37,7 @@ pub(super) fn recover(
         before = Some((end, bytes));
     }
     let Some((end, bytes)) = before else { return Ok(None) };
+    failpoint!("wal.recover.before_cut", Fault);
     cut(&end, &bytes)?;
     complete(folder, index)?;
     Ok(Some(end))

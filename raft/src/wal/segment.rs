@@ -124,7 +124,9 @@ impl Folder {
         file.write_all_at(&header, 0)?;
         file.sync_all()?;
         let path = self.path(number);
+        failpoint!("wal.segment.before_rename", io::Error::other);
         std::fs::rename(&from, &path)?;
+        failpoint!("wal.segment.before_sync", io::Error::other);
         sync_dir(&self.dir)?;
         let ready = file.metadata()?.len();
         Ok(Segment { number, path, file: Arc::new(file), ready, link })
@@ -134,6 +136,7 @@ impl Folder {
     /// returns: a spare is overwritten later, and must not be found under its old name then,
     /// nor may a gap appear between the segments that are left.
     pub(super) fn retire(&mut self, number: u64) -> io::Result<()> {
+        failpoint!("wal.retire.before_rename", io::Error::other);
         let path = self.path(number);
         if self.spares.len() >= SPARES_MAX {
             std::fs::remove_file(path)?;
@@ -142,6 +145,7 @@ impl Folder {
             std::fs::rename(path, &spare)?;
             self.spares.push(spare);
         }
+        failpoint!("wal.retire.before_sync", io::Error::other);
         sync_dir(&self.dir)
     }
 }

@@ -47,9 +47,7 @@ pub(super) struct Writer {
     pub(super) fault: watch::Sender<Option<String>>,
 }
 
-/// A bug on purpose: says that the group is on disk, and writes it a moment later. The crash test
-/// must find it.
-#[cfg(feature = "planted_ack_before_sync")]
+/// B01, a bug on purpose: says that the group is on disk, and writes it a moment later.
 #[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own")]
 fn acknowledge_too_early(mut group: Vec<Group>) -> Vec<Group> {
     for done in group.iter_mut().filter_map(|job| job.done.take()) {
@@ -66,8 +64,7 @@ impl Writer {
         let mut failed: Option<String> = None;
         while let Some(job) = queue.blocking_recv() {
             let (group, stop) = gather(job, &mut queue);
-            #[cfg(feature = "planted_ack_before_sync")]
-            let group = acknowledge_too_early(group);
+            let group = if planted!("planted_b01") { acknowledge_too_early(group) } else { group };
             if failed.is_none()
                 && let Err(error) = self.write(&group)
             {
@@ -76,6 +73,7 @@ impl Writer {
                 self.fault.send_if_modified(|fault| fault.replace(text.clone()).is_none());
                 failed = Some(text);
             }
+            failpoint!("wal.done.before");
             for job in group {
                 let Some(done) = job.done else { continue };
                 done(failed.as_ref().map_or(Ok(()), |text| Err(io::Error::other(text.clone()))));
@@ -90,6 +88,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[Group]) -> io::Result<()> {
+        failpoint!("wal.write.before", io::Error::other);
         let mut placed = Vec::new();
         let mut purge = None;
         for record in group.iter().flat_map(|job| &job.records) {
@@ -111,6 +110,7 @@ impl Writer {
         let written = self.buffer.len() as u64;
         self.flush(&mut placed)?;
         self.shared.appended.fetch_add(written, Ordering::Relaxed);
+        failpoint!("wal.write.after", io::Error::other);
         if group.iter().any(|job| !job.lazy) {
             self.sync()?;
         }
@@ -167,7 +167,13 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         if self.options.sync == Sync::Always {
-            self.end.segment.file.sync_data()?;
+            failpoint!("wal.sync.before", io::Error::other);
+            match self.end.segment.file.sync_data() {
+                // B24: the disk said no, and nobody minds.
+                Err(error) if planted!("planted_b24") => tracing::warn!(%error, "not synced"),
+                synced => synced?,
+            }
+            failpoint!("wal.sync.after", io::Error::other);
             self.synced = self.end.offset;
         }
         Ok(())
@@ -177,8 +183,10 @@ impl Writer {
     fn roll(&mut self) -> io::Result<()> {
         assert!(self.buffer.is_empty(), "a segment is left only when all of it is written");
         self.sync()?;
+        failpoint!("wal.roll.before", io::Error::other);
         let number = self.end.segment.number + 1;
         let segment = self.folder.create(number, u64::from(self.end.offset))?;
+        failpoint!("wal.roll.after", io::Error::other);
         let stored = segment.stored();
         self.shared.index.lock().files.insert(number, stored);
         self.end = End { link: segment.link, segment, offset: SEGMENT_HEADER };

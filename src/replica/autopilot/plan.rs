@@ -129,6 +129,11 @@ impl Scene<'_> {
     /// How many voters there are without `node`, and how many of these answer.
     fn without(&self, node: NodeId) -> (usize, usize) {
         let rest = self.raft.voters.iter().filter(|voter| **voter != node);
+        if planted!("planted_b19") {
+            // B19: whoever answers counts, with a vote or without.
+            let all = self.raft.peers.keys().filter(|peer| **peer != node);
+            return (rest.count(), all.filter(|peer| self.answers(**peer)).count());
+        }
         (rest.clone().count(), rest.filter(|voter| self.answers(**voter)).count())
     }
 

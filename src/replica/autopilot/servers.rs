@@ -140,7 +140,9 @@ async fn carry_out(inner: &Inner, step: &Step) -> Result<(), String> {
         }
     };
     let before = raft.now();
+    failpoint!("membership.step.before");
     let done = bounded(change).await;
+    failpoint!("membership.step.after");
     done.map_err(|error| error.to_string())?;
     told(inner, step, &before);
     Ok(())

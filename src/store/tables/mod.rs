@@ -14,3 +14,4 @@ pub(crate) use catalog::{Catalog, NodeRecord, fold};
 pub(crate) use kv::Tombstone;
 pub(crate) use last::{Counters, Last, NodeLast, ServiceLast};
 pub(crate) use rows::{Part, Record, Row, Tables};
+pub(crate) use sessions::SessionTable;
