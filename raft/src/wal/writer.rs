@@ -1,7 +1,6 @@
 //! The writer thread: drains its queue, writes once, syncs once, then calls back in order.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -62,9 +61,9 @@ fn acknowledge_too_early(mut group: Vec<Group>) -> Vec<Group> {
 impl Writer {
     /// Works until it is told to stop or every sender is gone. After a failed write or sync no
     /// success is reported any more: what the disk holds is then unknown.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut failed: Option<String> = None;
-        while let Some(job) = queue.blocking_recv() {
+        while let Some(job) = queue.recv().await {
             let (group, stop) = gather(job, &mut queue);
             #[cfg(feature = "planted_ack_before_sync")]
             let group = acknowledge_too_early(group);
@@ -76,6 +75,8 @@ impl Writer {
                 self.fault.send_if_modified(|fault| fault.replace(text.clone()).is_none());
                 failed = Some(text);
             }
+            #[cfg(feature = "sim")]
+            crate::sim::disk_time(&self.options.dir).await;
             for job in group {
                 let Some(done) = job.done else { continue };
                 done(failed.as_ref().map_or(Ok(()), |text| Err(io::Error::other(text.clone()))));
