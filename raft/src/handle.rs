@@ -10,7 +10,6 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
 use openraft::{ChangeMembers, Instant as _, ServerState};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -19,7 +18,7 @@ use crate::error::{BarrierError, CallError, Fault, MembershipError, ProposeError
 use crate::limits;
 use crate::machine::{Machine, StateMachine};
 use crate::options::{NodeId, Options, Peer};
-use crate::peer::Peers;
+use crate::peer::{Listener, Peers};
 use crate::propose::Proposal;
 use crate::snapshot::SnapshotStore;
 use crate::start::start;
@@ -77,7 +76,7 @@ impl Raft {
     /// fails, or the options contradict each other.
     pub async fn start(
         options: Options,
-        listener: TcpListener,
+        listener: Listener,
         machine: impl StateMachine,
         inbound: Arc<dyn Inbound>,
     ) -> Result<Raft, Fault> {

@@ -58,6 +58,8 @@ mod options;
 mod peer;
 mod propose;
 mod recover;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod snapshot;
 mod start;
 mod status;
@@ -71,6 +73,6 @@ pub use error::{BarrierError, CallError, Fault, MembershipError, ProposeError};
 pub use handle::{Inbound, Raft};
 pub use machine::{CheckpointJob, Entry, StateMachine};
 pub use options::{NodeId, Options, Peer, Sync};
-pub use peer::{Caller, CallerOptions, Halves, ReadHalf, Wire, WriteHalf};
+pub use peer::{Caller, CallerOptions, Halves, Listener, ReadHalf, Wire, WriteHalf};
 pub use recover::{Account, Recovery};
 pub use status::Status;

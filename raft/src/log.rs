@@ -16,11 +16,20 @@ use crate::wal::{Record, Wal};
 #[derive(Clone)]
 pub(crate) struct LogStore {
     wal: Wal,
+    /// Whose it is.
+    #[cfg(feature = "sim")]
+    node: crate::NodeId,
 }
 
 impl LogStore {
-    pub(crate) fn new(wal: Wal) -> LogStore {
-        LogStore { wal }
+    /// The log of `node`.
+    #[cfg_attr(not(feature = "sim"), expect(unused_variables, reason = "a witness asks whose"))]
+    pub(crate) fn new(wal: Wal, node: crate::NodeId) -> LogStore {
+        LogStore {
+            wal,
+            #[cfg(feature = "sim")]
+            node,
+        }
     }
 
     async fn entries(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<RaftLogEntry>> {
@@ -89,7 +98,12 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         failpoint!("vote.save.before", io::Error::other);
-        self.wal.save_vote(types::vote_record(vote)).await?;
+        let record = types::vote_record(vote);
+        self.wal.save_vote(record).await?;
+        #[cfg(feature = "sim")]
+        if let Some(world) = crate::sim::world() {
+            world.witness.votes(self.node, record);
+        }
         failpoint!("vote.saved.before_reply");
         Ok(())
     }

@@ -93,7 +93,7 @@ impl Machine {
         fault: watch::Sender<Option<String>>,
     ) -> Result<Machine, Fault> {
         let (commands, queue) = mpsc::channel(MACHINE_QUEUE);
-        tasks.thread("raft-apply", move || run(machine, queue))?;
+        tasks.thread("raft-apply", run(machine, queue))?;
         Ok(Machine { commands, fault })
     }
 
@@ -122,8 +122,8 @@ impl Machine {
     }
 }
 
-fn run(mut machine: impl StateMachine, mut queue: mpsc::Receiver<Command>) {
-    while let Some(command) = queue.blocking_recv() {
+async fn run(mut machine: impl StateMachine, mut queue: mpsc::Receiver<Command>) {
+    while let Some(command) = queue.recv().await {
         let heard = match command {
             Command::Apply { entries, position, reply } => {
                 reply.send(machine.apply(entries, position)).is_ok()

@@ -72,7 +72,8 @@ async fn submit(core: Core, batch: Vec<Proposal>) {
     failpoint!("propose.submit.before");
     let node = *core.node_id();
     let mut results = match core.client_write_many(payloads).await {
-        Ok(results) => results,
+        // It ends early when the core does, and must not be asked again then.
+        Ok(results) => results.fuse(),
         Err(fatal) => {
             tracing::debug!(%fatal, "proposals after the end");
             for reply in replies {

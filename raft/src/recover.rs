@@ -212,7 +212,7 @@ impl Recovery {
         failpoint!("recovery.vote.after", Fault);
         let (_, in_log) = self.wal.ends();
         self.wal.save_committed(in_log).await.map_err(failed)?;
-        let mut log = LogStore::new(self.wal.clone());
+        let mut log = LogStore::new(self.wal.clone(), node);
         let start = StorageHelper::new(&mut log, &mut adapter).with_id(node);
         apply_all(start).await.map_err(failed)?;
         let record = MembershipRecord {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, Instant as _, RaftMetrics, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
@@ -17,18 +16,18 @@ use crate::limits;
 use crate::log::LogStore;
 use crate::machine::{Adapter, Machine, StateMachine};
 use crate::options::Options;
-use crate::peer::{Agents, Identity, Peers, Server};
+use crate::peer::{Agents, Identity, Listener, Peers, Server};
 use crate::propose;
 use crate::snapshot::SnapshotStore;
 use crate::status::Status;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, blocking};
 use crate::types::{Core, Types};
 use crate::wal::{Wal, WalOptions};
 
 /// Recovers the log, brings the machine up to what is known as committed, then serves peers.
 pub(crate) async fn start(
     options: Options,
-    listener: TcpListener,
+    listener: Listener,
     machine: impl StateMachine,
     inbound: Arc<dyn Inbound>,
     tasks: &Tasks,
@@ -42,6 +41,8 @@ pub(crate) async fn start(
     tracing::info!(node, ?purged, ?last, vote = ?wal.vote(), "the log is read");
     let snapshots = Arc::new(SnapshotStore::open(&options.dir.join("snapshots"))?);
     failpoint!("start.core.before", Fault);
+    #[cfg(feature = "sim")]
+    let machine = crate::sim::Seen::new(node, machine);
     let machine = Machine::start(machine, tasks, fault.clone())?;
     let progress = watch::Sender::new(None);
     let applied = progress.subscribe();
@@ -119,7 +120,7 @@ pub(crate) async fn open_log(
         sync: options.sync,
     };
     let tasks = tasks.clone();
-    let opened = tokio::task::spawn_blocking(move || Wal::open(wal, &tasks, fault)).await;
+    let opened = blocking(move || Wal::open(wal, &tasks, fault)).await;
     opened.map_err(|e| Fault(format!("the log was not read: {e}")))?
 }
 
@@ -140,7 +141,7 @@ async fn start_core(
     adapter: Adapter,
 ) -> Result<Core, Fault> {
     let config = config(options)?;
-    let log = LogStore::new(wal.clone());
+    let log = LogStore::new(wal.clone(), options.node);
     let core = Core::new(options.node, Arc::new(config), peers.clone(), log, adapter).await;
     core.map_err(|e| Fault(e.to_string()))
 }

@@ -70,7 +70,7 @@ impl StoreBuilder<Types, LogStore, Adapter, TempDir> for Builder {
         let machine = Machine::start(Nothing::default(), &tasks, fault).unwrap();
         let progress = watch::Sender::new(None);
         let adapter = Adapter::new(machine, snapshots, None, progress).unwrap();
-        Ok((dir, LogStore::new(wal), adapter))
+        Ok((dir, LogStore::new(wal, 1), adapter))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only spawner of this crate: every task and thread is known here, and waited for.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -21,6 +22,9 @@ struct Inner {
     stopping: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What would be threads, in a simulation.
+    #[cfg(feature = "sim")]
+    workers: Mutex<JoinSet<()>>,
 }
 
 impl Tasks {
@@ -32,6 +36,8 @@ impl Tasks {
                 stopping: watch::Sender::new(false),
                 tasks: Mutex::new(JoinSet::new()),
                 threads: Mutex::new(Vec::new()),
+                #[cfg(feature = "sim")]
+                workers: Mutex::new(JoinSet::new()),
             }),
         }
     }
@@ -51,15 +57,22 @@ impl Tasks {
         tasks.spawn_on(work, &self.inner.runtime);
     }
 
-    /// Runs `work` on a thread of its own, which must end by itself when its queue closes.
+    /// Runs `work` on a thread of its own. It waits for nothing but its queue, and must end by
+    /// itself when that closes.
     pub(crate) fn thread(
         &self,
         name: &str,
-        work: impl FnOnce() + Send + 'static,
+        work: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fault> {
+        #[cfg(feature = "sim")]
+        if crate::sim::is_on() {
+            self.inner.workers.lock().spawn_on(work, &self.inner.runtime);
+            return Ok(());
+        }
+        let runtime = self.inner.runtime.clone();
         let handle = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(work)
+            .spawn(move || runtime.block_on(work))
             .map_err(|e| Fault(format!("thread {name}: {e}")))?;
         self.inner.threads.lock().push(handle);
         Ok(())
@@ -87,8 +100,13 @@ impl Tasks {
 
     /// Waits for the threads, whose queues must have been closed before.
     pub(crate) async fn join_threads(&self) {
+        #[cfg(feature = "sim")]
+        {
+            let mut workers = std::mem::take(&mut *self.inner.workers.lock());
+            while workers.join_next().await.is_some() {}
+        }
         let threads = std::mem::take(&mut *self.inner.threads.lock());
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
                     tracing::error!("a thread of the replica panicked");
@@ -99,4 +117,19 @@ impl Tasks {
             tracing::error!(%error, "threads were not joined");
         }
     }
+}
+
+/// Runs what takes a disk's time where it holds up no task. Dropped midway, it goes on unseen.
+///
+/// # Errors
+///
+/// `work` panicked.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    #[cfg(feature = "sim")]
+    if crate::sim::is_on() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

@@ -37,7 +37,7 @@ impl Side {
             return Ok(Self::Agent(Remote::new(options::remote(config, place), members)));
         };
         let options = options::replica(config, place, dismiss, metrics.clone());
-        Ok(Self::Server(replica::start(options, peers, members, tasks).await?))
+        Ok(Self::Server(replica::start(options, peers.into(), members, tasks).await?))
     }
 
     /// The door to the cluster's data.

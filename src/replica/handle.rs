@@ -267,6 +267,12 @@ impl Replica {
         self.inner.raft.stop().await;
     }
 
+    /// Stops at once, as a process that was killed: its disks and its network have ended already.
+    #[cfg(feature = "sim")]
+    pub async fn halt(&self) {
+        self.inner.raft.stop().await;
+    }
+
     /// Has this server taken out of Raft's membership, and returns once it is; at once where there
     /// is no other voter. The pool should say by then that it left. May be dropped at any time.
     pub async fn leave(&self) {

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft::{NodeId, Raft};
-use tokio::net::TcpListener;
+use raft::{Listener, NodeId, Raft};
 use tokio::sync::{mpsc, watch};
 
 use super::autopilot;
@@ -88,7 +87,7 @@ pub enum StartError {
 /// [`StartError`]; nothing was changed on disk that a later start would mind.
 pub async fn start(
     options: Options,
-    listener: TcpListener,
+    listener: Listener,
     members: watch::Receiver<MemberList>,
     tasks: &Tasks,
 ) -> Result<Replica, StartError> {
@@ -121,14 +120,14 @@ pub fn machine(dir: &Path) -> Result<impl raft::StateMachine + use<>, StartError
 /// Starts Raft on the runtime that the options name; the listener moves there too.
 async fn start_raft(
     options: &Options,
-    listener: TcpListener,
+    listener: Listener,
     machine: Machine,
     inbound: Arc<dyn raft::Inbound>,
 ) -> Result<Raft, StartError> {
     let raft_options = raft_options(options);
     let started = options.runtime.spawn(async move {
-        let moved = listener.into_std().and_then(TcpListener::from_std);
-        let listener = moved.map_err(|error| raft::Fault(format!("listener: {error}")))?;
+        let listener =
+            listener.moved_here().map_err(|error| raft::Fault(format!("listener: {error}")))?;
         Raft::start(raft_options, listener, machine, inbound).await
     });
     Ok(started.await.map_err(|error| raft::Fault(format!("start: {error}")))??)

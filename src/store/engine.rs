@@ -1,33 +1,14 @@
-//! RocksDB as it is used here: one ordered map, batches without its own log, checkpoints.
+//! What is stored of the tables: rows, counters and the position in the log, over a database.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, IteratorMode, Options, WriteBatch,
-    WriteOptions,
-};
 
+use super::database::{Changes, Database};
 use super::encoding::{self, COUNTERS_ROW, FORMAT, FORMAT_ROW, POSITION_ROW, TABLES_RANGE};
 use super::fault::Fault;
 use super::tables::{Counters, Record, Row, Tables};
 use crate::codec;
-
-/// Bytes that are collected in memory before a table file is written.
-const WRITE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
-/// Write buffers at once: one that fills and one that is written out.
-const WRITE_BUFFERS: i32 = 2;
-/// Bytes of blocks kept in memory; only a start reads.
-const BLOCK_CACHE_BYTES: usize = 32 * 1024 * 1024;
-/// Table files open at once.
-const OPEN_FILES_MAX: i32 = 256;
-/// Threads for flushes and compactions.
-const BACKGROUND_JOBS: i32 = 2;
-/// Logs of RocksDB's own that are kept, and the longest of them in bytes.
-const INFO_LOGS: usize = 2;
-const INFO_LOG_BYTES: usize = 1024 * 1024;
 
 /// All that one apply changed.
 #[derive(Debug)]
@@ -53,7 +34,7 @@ impl Batch {
 
 /// An open database.
 pub(crate) struct Engine {
-    db: DB,
+    db: Database,
     path: PathBuf,
 }
 
@@ -70,7 +51,7 @@ impl Engine {
     ///
     /// [`Fault`] if the disk fails or the database is of another format or damaged.
     pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
-        let db = DB::open(&options(), path).map_err(|error| Fault::at("open", path, error))?;
+        let db = Database::open(path).map_err(|error| Fault::at("open", path, error))?;
         let engine = Self { db, path: path.to_owned() };
         match engine.get::<u32>(FORMAT_ROW)? {
             Some(FORMAT) => {}
@@ -78,9 +59,9 @@ impl Engine {
                 let why = format!("format {other}, this program reads format {FORMAT}");
                 return Err(Fault::at("open", path, why));
             }
-            None if engine.db.iterator(IteratorMode::Start).next().is_none() => {
-                let mut first = WriteBatch::default();
-                first.put(FORMAT_ROW, codec::encode(&FORMAT));
+            None if engine.db.rows_from(&[]).next().is_none() => {
+                let mut first = engine.db.changes();
+                first.put(FORMAT_ROW, &codec::encode(&FORMAT));
                 engine.put(first)?;
             }
             None => return Err(Fault::at("open", path, "rows are there, but no format")),
@@ -95,8 +76,7 @@ impl Engine {
     /// [`Fault`] if the disk fails or a row does not parse or hangs on nothing.
     pub(crate) fn load(&self) -> Result<(Tables, Option<Bytes>), Fault> {
         let mut tables = Tables::default();
-        let from = IteratorMode::From(TABLES_RANGE.0, rocksdb::Direction::Forward);
-        for row in self.db.iterator(from) {
+        for row in self.db.rows_from(TABLES_RANGE.0) {
             let (name, bytes) = row.map_err(|error| Fault::at("read", &self.path, error))?;
             let (row, record) = encoding::read(&name, &bytes)?;
             let told = format!("row {row:?} hangs on nothing");
@@ -120,22 +100,22 @@ impl Engine {
     /// [`Fault`] if the disk fails.
     pub(crate) fn write(&self, batch: &Batch) -> Result<(), Fault> {
         failpoint!("persist.write.before", Fault::new);
-        let mut bytes = WriteBatch::default();
+        let mut changes = self.db.changes();
         if batch.wiped {
-            bytes.delete_range(TABLES_RANGE.0, TABLES_RANGE.1);
+            changes.delete_range(TABLES_RANGE);
         }
         for (row, record) in &batch.rows {
             let name = encoding::name(row);
             match record {
-                Some(record) => bytes.put(name, encoding::value(record)),
-                None => bytes.delete(name),
+                Some(record) => changes.put(&name, &encoding::value(record)),
+                None => changes.delete(&name),
             }
         }
-        bytes.put(COUNTERS_ROW, codec::encode(&batch.counters));
+        changes.put(COUNTERS_ROW, &codec::encode(&batch.counters));
         if !planted!("planted_b08") {
-            bytes.put(POSITION_ROW, codec::encode(&batch.position));
+            changes.put(POSITION_ROW, &codec::encode(&batch.position));
         }
-        self.put(bytes)
+        self.put(changes)
     }
 
     /// Replaces the position alone.
@@ -144,16 +124,13 @@ impl Engine {
     ///
     /// [`Fault`] if the disk fails.
     pub(crate) fn write_position(&self, position: &Bytes) -> Result<(), Fault> {
-        let mut bytes = WriteBatch::default();
-        bytes.put(POSITION_ROW, codec::encode(position));
-        self.put(bytes)
+        let mut changes = self.db.changes();
+        changes.put(POSITION_ROW, &codec::encode(position));
+        self.put(changes)
     }
 
-    fn put(&self, batch: WriteBatch) -> Result<(), Fault> {
-        let mut how = WriteOptions::default();
-        how.disable_wal(true);
-        let written = self.db.write_opt(batch, &how);
-        written.map_err(|error| Fault::at("write", &self.path, error))
+    fn put(&self, changes: Changes) -> Result<(), Fault> {
+        self.db.write(changes).map_err(|error| Fault::at("write", &self.path, error))
     }
 
     /// Makes everything that was written durable.
@@ -174,45 +151,9 @@ impl Engine {
     /// [`Fault`] if the disk fails or the folder is there already.
     pub(crate) fn checkpoint(&self, to: &Path) -> Result<Bytes, Fault> {
         failpoint!("checkpoint.make.before", Fault::new);
-        let fault = |error| Fault::at("make checkpoint", to, error);
-        let made = Checkpoint::new(&self.db).and_then(|it| it.create_checkpoint(to));
-        made.map_err(fault)?;
+        let made = self.db.checkpoint(to, POSITION_ROW);
+        let found = made.map_err(|error| Fault::at("make checkpoint", to, error))?;
         failpoint!("checkpoint.make.after");
-        let copy = DB::open_for_read_only(&options(), to, false).map_err(fault)?;
-        let found = copy.get(POSITION_ROW).map_err(fault)?;
-        drop(copy);
-        remove_info_logs(to)?;
         found.map_or(Ok(Bytes::new()), |bytes| encoding::parse(POSITION_ROW, &bytes))
     }
-}
-
-/// Looking into a checkpoint leaves a log there, which is no part of it.
-fn remove_info_logs(folder: &Path) -> Result<(), Fault> {
-    let fault = |error| Fault::at("tidy", folder, error);
-    for entry in fs::read_dir(folder).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        if entry.file_name().to_string_lossy().starts_with("LOG") {
-            fs::remove_file(entry.path()).map_err(fault)?;
-        }
-    }
-    Ok(())
-}
-
-fn options() -> Options {
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.set_block_based_table_factory(&blocks);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_atomic_flush(true);
-    options.set_paranoid_checks(true);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(WRITE_BUFFERS);
-    options.set_db_write_buffer_size(WRITE_BUFFER_BYTES * 2);
-    options.set_max_open_files(OPEN_FILES_MAX);
-    options.set_max_background_jobs(BACKGROUND_JOBS);
-    options.set_keep_log_file_num(INFO_LOGS);
-    options.set_max_log_file_size(INFO_LOG_BYTES);
-    options
 }

@@ -13,6 +13,7 @@ mod backup;
 mod catalog;
 mod checks;
 mod coordinates;
+mod database;
 mod encoding;
 mod engine;
 mod expiry;
@@ -20,6 +21,8 @@ mod fault;
 mod folder;
 mod kv;
 mod machine;
+#[cfg(feature = "sim")]
+mod memory;
 mod overlay;
 mod persist;
 mod prepared;
@@ -38,4 +41,6 @@ mod tests;
 
 pub use fault::Fault;
 pub use machine::{Applied, Checkpoint, Store};
+#[cfg(feature = "sim")]
+pub use memory::{cut, simulate};
 pub use view::{Evaluated, View};

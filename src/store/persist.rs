@@ -18,6 +18,9 @@ pub(crate) type Ticket = u64;
 pub(crate) struct Persister {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
+    /// In a simulation nothing is written behind: whoever sends, writes.
+    #[cfg(feature = "sim")]
+    engine: Option<Arc<Engine>>,
 }
 
 /// Batches that wait, and how far the thread has come.
@@ -48,12 +51,21 @@ impl Persister {
     /// [`Fault`] if the system gives no thread.
     pub(crate) fn start(engine: Arc<Engine>) -> Result<Self, Fault> {
         let queue = Arc::new(Queue::default());
+        #[cfg(feature = "sim")]
+        if super::memory::is_on() {
+            return Ok(Self { queue, thread: None, engine: Some(engine) });
+        }
         let of_thread = Arc::clone(&queue);
         let thread = Builder::new()
             .name("persister".to_owned())
             .spawn(move || of_thread.run(&engine))
             .map_err(|error| Fault::new(format!("cannot start the persister: {error}")))?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+            #[cfg(feature = "sim")]
+            engine: None,
+        })
     }
 
     /// Hands a batch over; waits while too many, or too large ones, wait already.
@@ -74,6 +86,11 @@ impl Persister {
         state.sent += 1;
         state.batches.push_back(batch);
         self.queue.filled.notify_one();
+        #[cfg(feature = "sim")]
+        if let Some(engine) = &self.engine {
+            drop(state);
+            self.queue.write_waiting(engine);
+        }
         Ok(())
     }
 
@@ -122,18 +139,34 @@ impl Queue {
 
     fn run(&self, engine: &Engine) {
         while let Some(batch) = self.next() {
-            let outcome = engine.write(&batch);
-            failpoint!("persist.write.after");
-            let mut state = self.state.lock();
-            state.bytes = state.bytes.saturating_sub(batch.weight());
-            state.written += 1;
-            if let Err(fault) = outcome {
-                state.batches.clear();
-                state.fault = Some(fault);
-            }
-            self.emptied.notify_all();
+            self.write(engine, &batch);
         }
         self.state.lock().ended = true;
+        self.emptied.notify_all();
+    }
+
+    #[cfg(feature = "sim")]
+    fn write_waiting(&self, engine: &Engine) {
+        while let Some(batch) = self.take() {
+            self.write(engine, &batch);
+        }
+    }
+
+    #[cfg(feature = "sim")]
+    fn take(&self) -> Option<Batch> {
+        self.state.lock().batches.pop_front()
+    }
+
+    fn write(&self, engine: &Engine, batch: &Batch) {
+        let outcome = engine.write(batch);
+        failpoint!("persist.write.after");
+        let mut state = self.state.lock();
+        state.bytes = state.bytes.saturating_sub(batch.weight());
+        state.written += 1;
+        if let Err(fault) = outcome {
+            state.batches.clear();
+            state.fault = Some(fault);
+        }
         self.emptied.notify_all();
     }
 

@@ -158,6 +158,7 @@ impl Guest {
 mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::listener::Incoming;
     use super::super::wire::{Hello, Lane, PROTOCOL};
     use super::*;
     use crate::tasks::Tasks;
@@ -180,7 +181,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let accept = async move {
             let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
-            Duplex::accept(None, stream, |_| Ok(())).await.unwrap()
+            Duplex::accept(None, Incoming::Tcp(stream), |_| Ok(())).await.unwrap()
         };
         let cluster = "test".to_owned();
         let hello = Hello { protocol: PROTOCOL, cluster, from: 9, to: 1, lane: Lane::Agent };

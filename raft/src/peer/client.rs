@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{
@@ -264,15 +265,24 @@ impl Network {
     }
 
     /// Opens the replication stream if there is none, and a session on it.
+    ///
+    /// Without a stream the first request is awaited before anybody is called: openraft's pauses
+    /// between two tries are in its input, and a peer whose host refuses would else be called
+    /// again without any.
     async fn session<S>(
         &mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> Rpc<BoxStream<'_, Rpc<StreamAppendResult<Types>>>>
     where
         S: futures::Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        let mut first = None;
         if self.stream.is_none() {
+            first = input.next().await;
+            if first.is_none() {
+                return Ok(Box::pin(futures::stream::empty()));
+            }
             let opened = self.peers.connect(self.target, Lane::Replication).await;
             self.stream = Some(opened.map_err(|e| RPCError::Unreachable(Unreachable::new(&e)))?);
         }
@@ -280,7 +290,10 @@ impl Network {
         let patience = option.soft_ttl().max(self.peers.identity().patience);
         let late = self.timeout(patience);
         let window = self.peers.identity().window;
-        let session = Session::new(&mut self.stream, input, window, patience, late);
+        let mut session = Session::new(&mut self.stream, input, window, patience, late);
+        if let Some(first) = first {
+            session.put(first);
+        }
         Ok(Box::pin(futures::stream::unfold(session, Session::step)))
     }
 }

@@ -4,16 +4,15 @@
 use std::io;
 
 use bytes::BytesMut;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frame::{self, Frame, Kind, Reader, malformed};
 use super::line::{Halves, ReadHalf, Wire, WriteHalf};
+use super::listener::{self, Incoming};
 use super::wire::{Hello, PROTOCOL};
 use crate::codec;
-use crate::limits::{CONNECT_WAIT, KEEPALIVE, KEEPALIVE_PROBES};
+use crate::limits::CONNECT_WAIT;
 
 /// Bytes that may wait to be sent before nothing more is taken on, in bytes.
 const OUT_BYTES: usize = 4 * 1024 * 1024;
@@ -36,12 +35,7 @@ impl Duplex {
         hello: &Hello,
     ) -> io::Result<Duplex> {
         let work = async {
-            let stream = TcpStream::connect(address).await?;
-            probe(&stream)?;
-            let mut duplex = Duplex::new(match wire {
-                Some(wire) => wire.connect(stream).await?,
-                None => Halves::plain(stream),
-            });
+            let mut duplex = Duplex::new(listener::dial(wire, address, hello).await?);
             frame::put(&mut duplex.out, Kind::Hello, 0, &codec::encode(hello));
             duplex.flush().await?;
             let answer = duplex.reader.next().await?;
@@ -56,15 +50,11 @@ impl Duplex {
     /// Takes a connection in: reads the hello and lets `check` decide.
     pub(super) async fn accept(
         wire: Option<&dyn Wire>,
-        stream: TcpStream,
+        incoming: Incoming,
         check: impl FnOnce(&Hello) -> Result<(), String>,
     ) -> io::Result<(Duplex, Hello)> {
         let work = async {
-            probe(&stream)?;
-            let mut duplex = Duplex::new(match wire {
-                Some(wire) => wire.accept(stream).await?,
-                None => Halves::plain(stream),
-            });
+            let mut duplex = Duplex::new(incoming.ready(wire).await?);
             let first = duplex.reader.next().await?;
             if first.kind != Kind::Hello {
                 return Err(malformed("the first frame is no hello".to_owned()));
@@ -112,16 +102,6 @@ impl Duplex {
     }
 }
 
-/// Has the system ask whether the peer is still there.
-///
-/// A peer that lost its power never says so: without this, the side that only answers would hold
-/// the connection, one of `CONNECTIONS_MAX`, for ever.
-fn probe(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(KEEPALIVE_PROBES))
-}
-
 /// Sends some of what waits. May be dropped midway: then `out` still holds all that was begun.
 pub(super) async fn send(writer: &mut WriteHalf, out: &mut BytesMut) -> io::Result<()> {
     match writer.write_buf(out).await? {
@@ -137,21 +117,4 @@ pub(super) fn text(frame: &Frame) -> String {
 
 pub(super) fn timed_out() -> io::Error {
     io::Error::from(io::ErrorKind::TimedOut)
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_asks_whether_its_peer_is_still_there() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        probe(&stream).unwrap();
-        let socket = SockRef::from(&stream);
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
-    }
 }

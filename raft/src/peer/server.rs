@@ -9,7 +9,6 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use openraft::raft::TransferLeaderError;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -17,6 +16,7 @@ use super::agents::Agents;
 use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
 use super::line::Wire;
+use super::listener::{Incoming, Listener};
 use super::wire::{self, Appended, Hello, Lane, ReadIndex, SnapshotHead, Transferred};
 use crate::barrier::policy;
 use crate::codec;
@@ -26,7 +26,7 @@ use crate::limits::{
 };
 use crate::options::NodeId;
 use crate::snapshot::SnapshotStore;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, blocking};
 use crate::types::{self, Core, Types};
 
 /// Pause after a failed `accept` (no file descriptors, say).
@@ -53,13 +53,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// Accepts connections until the node stops.
-    pub(crate) async fn run(self, listener: TcpListener, tasks: Tasks) {
+    pub(crate) async fn run(self, mut listener: Listener, tasks: Tasks) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, address)) => {
-                    let served = self.clone().connection(stream, permit).map(move |ended| {
+                Ok((incoming, address)) => {
+                    let served = self.clone().connection(incoming, permit).map(move |ended| {
                         tracing::debug!(%address, ?ended, "peer connection ended");
                     });
                     tasks.spawn(served);
@@ -72,7 +72,7 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream, permit: OwnedSemaphorePermit) -> io::Result<()> {
+    async fn connection(self, incoming: Incoming, permit: OwnedSemaphorePermit) -> io::Result<()> {
         let wire = self.wire.as_deref();
         let mut place = None;
         let check = |hello: &Hello| {
@@ -82,7 +82,7 @@ impl Server {
             }
             Ok(())
         };
-        let (duplex, hello) = Duplex::accept(wire, stream, check).await?;
+        let (duplex, hello) = Duplex::accept(wire, incoming, check).await?;
         let _place = place;
         match hello.lane {
             Lane::Agent => {
@@ -250,16 +250,14 @@ impl Server {
                 Kind::SnapshotChunk => {
                     failpoint!("snapshot.receive.chunk", io::Error::other);
                     let write = move || receiving.write(&frame.body).map(|()| receiving);
-                    let written = tokio::task::spawn_blocking(write).await;
-                    receiving = written.map_err(io::Error::other)??;
+                    receiving = blocking(write).await??;
                 }
                 Kind::SnapshotEnd => break,
                 other => return Err(malformed(format!("{other:?} within a snapshot"))),
             }
         }
         failpoint!("snapshot.receive.before_finish", io::Error::other);
-        let finished = tokio::task::spawn_blocking(move || receiving.finish()).await;
-        let snapshot = finished.map_err(io::Error::other)??;
+        let snapshot = blocking(move || receiving.finish()).await??;
         let meta = SnapshotMeta { last_log_id, last_membership };
         let snapshot = Snapshot { meta, snapshot };
         let installed = self.core.install_full_snapshot(types::vote(vote), snapshot).await;

@@ -12,6 +12,7 @@ use super::wire::{self, SnapshotHead};
 use crate::codec;
 use crate::limits::{SNAPSHOT_CHUNK, SNAPSHOT_INSTALL, SNAPSHOT_STALL};
 use crate::snapshot::SnapshotFolder;
+use crate::tasks::blocking;
 use crate::wal::VoteRecord;
 
 /// Sends a snapshot and waits until the peer has taken it over; returns the peer's vote.
@@ -56,10 +57,10 @@ async fn flush(duplex: &mut Duplex) -> io::Result<()> {
 /// The next chunk of a file, read on another thread.
 async fn read(mut file: File, left: u64) -> io::Result<(Vec<u8>, File)> {
     let size = usize::try_from(left).unwrap_or(usize::MAX).min(SNAPSHOT_CHUNK);
-    let work = tokio::task::spawn_blocking(move || {
+    let work = blocking(move || {
         let mut chunk = vec![0; size];
         file.read_exact(&mut chunk)?;
         Ok((chunk, file))
     });
-    work.await.map_err(io::Error::other)?
+    work.await?
 }

@@ -119,7 +119,8 @@ where
         })
     }
 
-    fn put(&mut self, request: AppendEntriesRequest<Types>) {
+    /// Sends a request, with the next step.
+    pub(super) fn put(&mut self, request: AppendEntriesRequest<Types>) {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let Some(duplex) = self.stream.as_mut() else { return };

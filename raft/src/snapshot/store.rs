@@ -13,6 +13,7 @@ use super::receive::Receiving;
 use crate::codec;
 use crate::error::Fault;
 use crate::machine::CheckpointJob;
+use crate::tasks::blocking;
 use crate::types::Position;
 use crate::wal::create_dir;
 
@@ -83,7 +84,7 @@ impl SnapshotStore {
     /// caller holds the right of [`SnapshotStore::begin`].
     pub(crate) async fn build(&self, job: CheckpointJob) -> Result<Arc<SnapshotFolder>, Fault> {
         let (work, target) = (self.name("building"), self.name("snapshot"));
-        let built = tokio::task::spawn_blocking(move || {
+        let built = blocking(move || {
             failpoint!("snapshot.build.before", Fault);
             std::fs::create_dir(&work).map_err(|e| Fault::at(&work, e))?;
             let position = job(&folder::state_of(&work))?;
@@ -115,7 +116,7 @@ impl SnapshotStore {
             return Ok(snapshot);
         }
         let path = self.name("restoring");
-        let copy = tokio::task::spawn_blocking(move || {
+        let copy = blocking(move || {
             let copy = SnapshotFolder::passing(path, snapshot.position.clone());
             for (name, _) in snapshot.files()? {
                 let target = copy.state().join(&name);
@@ -124,7 +125,7 @@ impl SnapshotStore {
             }
             Ok(Arc::new(copy))
         });
-        copy.await.map_err(io::Error::other)?
+        copy.await?
     }
 
     /// Begins to receive a snapshot.

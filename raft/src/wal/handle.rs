@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::file::LogFile;
 use super::index::{Index, LogPosition, Place, VoteRecord};
 use super::record::{self, HEADER_BYTES, Kind, Record};
 use super::recover::{self, End};
@@ -20,7 +20,7 @@ use super::writer::{self, Carried, Job, Writer};
 use crate::error::Fault;
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WAL_QUEUE};
 use crate::options::Sync;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, blocking};
 
 /// Called by the writer thread when records are on disk, or will never be.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -89,8 +89,8 @@ impl Wal {
             fault,
         };
         let (queue, jobs) = mpsc::channel(WAL_QUEUE);
-        tasks.thread("raft-log", move || {
-            writer.run(jobs);
+        tasks.thread("raft-log", async move {
+            writer.run(jobs).await;
             drop(lock);
         })?;
         Ok(Wal { shared, queue })
@@ -169,7 +169,7 @@ impl Wal {
             return Ok(plan.records);
         }
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || fill(plan, &shared)).await.map_err(io::Error::other)?
+        blocking(move || fill(plan, &shared)).await?
     }
 
     /// Ends the writer once everything before is written.
@@ -260,7 +260,7 @@ struct Cold {
     at: usize,
     place: Place,
     length: usize,
-    file: Arc<File>,
+    file: Arc<LogFile>,
     path: PathBuf,
 }
 

@@ -1,12 +1,12 @@
 //! What the log holds, in memory: one slot for each entry, the newest with their payload.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::file::LogFile;
 use super::record::{Kind, Record};
 
 /// Term and index of an entry.
@@ -48,7 +48,7 @@ pub(super) struct Slot {
 /// A file that holds entries.
 pub(super) struct Stored {
     pub(super) path: PathBuf,
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<LogFile>,
     /// Highest entry that was ever written to it.
     pub(super) highest: Option<u64>,
 }

@@ -7,6 +7,7 @@
 //! link to the record before it, and how much of the segment was on disk when it was written;
 //! by these a start tells a torn tail, which is cut, from damage, which is a fault.
 
+mod file;
 mod handle;
 mod index;
 mod record;

@@ -1,6 +1,5 @@
 //! What a start finds on disk: every record in order, a torn tail cut, anything else a fault.
 
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;

@@ -1,11 +1,11 @@
 //! The files of the log: names, headers, zeros written ahead, recycling.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::file::LogFile;
 use super::index::Stored;
 use crate::error::Fault;
 use crate::limits::{PREWRITE_BYTES, SPARES_MAX};
@@ -21,7 +21,7 @@ const MAGIC_OF_ALL: &[u8] = b"PTLNLOG";
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<LogFile>,
     /// Bytes that exist in the file already.
     pub(super) ready: u64,
     /// Checksum of the header: the first record links to it.
@@ -102,8 +102,7 @@ impl Folder {
         if &header[..8] != MAGIC || link != stored || named != number {
             return Err(Fault::at(&path, "damaged at offset 0: bad segment header"));
         }
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = Arc::new(file.map_err(|e| Fault::at(&path, e))?);
+        let file = Arc::new(LogFile::open(&path).map_err(|e| Fault::at(&path, e))?);
         let end = u64::from_le_bytes(header[16..24].try_into().expect("eight bytes"));
         let ready = bytes.len() as u64;
         Ok((Segment { number, path, file, ready, link }, end))
@@ -113,8 +112,7 @@ impl Folder {
     pub(super) fn create(&mut self, number: u64, end_before: u64) -> io::Result<Segment> {
         let spare = self.spares.pop();
         let from = spare.unwrap_or_else(|| self.dir.join(format!("spare-{number:016x}.wal")));
-        let mut open = OpenOptions::new();
-        let file = open.read(true).write(true).create(true).truncate(false).open(&from)?;
+        let file = LogFile::create(&from)?;
         let mut header = Vec::with_capacity(SEGMENT_HEADER as usize);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&number.to_le_bytes());
@@ -128,7 +126,7 @@ impl Folder {
         std::fs::rename(&from, &path)?;
         failpoint!("wal.segment.before_sync", io::Error::other);
         sync_dir(&self.dir)?;
-        let ready = file.metadata()?.len();
+        let ready = file.length()?;
         Ok(Segment { number, path, file: Arc::new(file), ready, link })
     }
 

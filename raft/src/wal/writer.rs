@@ -1,7 +1,6 @@
 //! The writer thread: drains its queue, writes once, syncs once, then calls back in order.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -48,23 +47,25 @@ pub(super) struct Writer {
 }
 
 /// B01, a bug on purpose: says that the group is on disk, and writes it a moment later.
-#[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own")]
-fn acknowledge_too_early(mut group: Vec<Group>) -> Vec<Group> {
+async fn acknowledge_too_early(mut group: Vec<Group>) -> Vec<Group> {
     for done in group.iter_mut().filter_map(|job| job.done.take()) {
         done(Ok(()));
     }
-    std::thread::sleep(std::time::Duration::from_millis(40));
+    tokio::time::sleep(std::time::Duration::from_millis(40)).await;
     group
 }
 
 impl Writer {
     /// Works until it is told to stop or every sender is gone. After a failed write or sync no
     /// success is reported any more: what the disk holds is then unknown.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut failed: Option<String> = None;
-        while let Some(job) = queue.blocking_recv() {
+        while let Some(job) = queue.recv().await {
             let (group, stop) = gather(job, &mut queue);
-            let group = if planted!("planted_b01") { acknowledge_too_early(group) } else { group };
+            let group = match planted!("planted_b01") {
+                true => acknowledge_too_early(group).await,
+                false => group,
+            };
             if failed.is_none()
                 && let Err(error) = self.write(&group)
             {
@@ -74,6 +75,8 @@ impl Writer {
                 failed = Some(text);
             }
             failpoint!("wal.done.before");
+            #[cfg(feature = "sim")]
+            crate::sim::disk_time(&self.options.dir).await;
             for job in group {
                 let Some(done) = job.done else { continue };
                 done(failed.as_ref().map_or(Ok(()), |text| Err(io::Error::other(text.clone()))));

@@ -182,7 +182,8 @@ impl Cluster {
         let machine = Map { state: Arc::clone(&state) };
         let waiting = Arc::new(AtomicUsize::new(0));
         let echo = Echo { waiting: Arc::clone(&waiting) };
-        let raft = Raft::start(self.options(id), listener, machine, Arc::new(echo)).await.unwrap();
+        let raft =
+            Raft::start(self.options(id), listener.into(), machine, Arc::new(echo)).await.unwrap();
         for (other, node) in &self.nodes {
             node.raft.redirect(id, Some(address.clone()));
             raft.redirect(*other, Some(node.address.clone()));

@@ -1,0 +1,184 @@
+//! Disks that forget what was not synced. The files are real ones (in memory, best); what is kept
+//! here is how to take back what a loss of power would take.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
+/// How a disk misbehaves.
+#[derive(Clone, Debug, Default)]
+pub struct DiskFaults {
+    /// The longest that a group of writes takes; each takes a random part of it.
+    pub slowness: Duration,
+    /// Of a thousand syncs so many fail.
+    pub sync_errors: u32,
+    /// Of a thousand writes so many fail.
+    pub write_errors: u32,
+}
+
+/// All disks of the world.
+#[derive(Debug)]
+pub struct Disk {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: StdRng,
+    files: Vec<(PathBuf, Arc<Journal>)>,
+    faults: BTreeMap<PathBuf, DiskFaults>,
+}
+
+/// What was written to one open file and is not synced yet.
+#[derive(Debug)]
+struct Journal {
+    file: File,
+    writes: Mutex<Vec<Unsynced>>,
+    /// The power was cut: whoever still holds the file belongs to the past.
+    dead: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Unsynced {
+    offset: u64,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+/// One open file on a simulated disk.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    path: PathBuf,
+    journal: Arc<Journal>,
+}
+
+impl Disk {
+    pub(super) fn new(seed: u64) -> Disk {
+        let (files, faults) = (Vec::new(), BTreeMap::new());
+        let rng = StdRng::seed_from_u64(seed ^ 0xd15c);
+        Disk { state: Mutex::new(State { rng, files, faults }) }
+    }
+
+    /// Has the disk below `dir` behave so from now on.
+    pub fn set_faults(&self, dir: &Path, faults: DiskFaults) {
+        self.state.lock().faults.insert(dir.to_owned(), faults);
+    }
+
+    /// Cuts the power of everything below `dir`: who has a file open there can do nothing more
+    /// with it, and of what was not synced each sector is kept with a chance of `kept` in a
+    /// thousand. With 1,000 it is a process that was killed, whose writes the system still has.
+    pub fn cut(&self, dir: &Path, kept: u32) {
+        let mut state = self.state.lock();
+        let State { rng, files, .. } = &mut *state;
+        files.retain(|(path, journal)| {
+            let here = path.starts_with(dir);
+            if here {
+                journal.dead.store(true, Ordering::SeqCst);
+                journal.forget(rng, kept);
+            }
+            !here
+        });
+    }
+
+    pub(super) fn file(&self, file: File, path: &Path) -> io::Result<DiskFile> {
+        let (writes, dead) = (Mutex::default(), AtomicBool::new(false));
+        let journal = Arc::new(Journal { file, writes, dead });
+        let mut state = self.state.lock();
+        state.files.retain(|(_, journal)| Arc::strong_count(journal) > 1);
+        state.files.push((path.to_owned(), Arc::clone(&journal)));
+        Ok(DiskFile { path: path.to_owned(), journal })
+    }
+
+    /// How long a group of writes takes in `dir`.
+    pub(super) fn time(&self, dir: &Path) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let slowness = state.faults(dir).slowness;
+        (!slowness.is_zero()).then(|| slowness.mul_f64(state.rng.random_range(0.0..1.0)))
+    }
+
+    fn fails(&self, path: &Path, of: impl Fn(&DiskFaults) -> u32) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let chance = of(&state.faults(path));
+        if chance > 0 && state.rng.random_range(0..1000) < chance {
+            return Err(io::Error::other("simulated input/output error"));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn faults(&self, path: &Path) -> DiskFaults {
+        let found = self.faults.iter().find(|(dir, _)| path.starts_with(dir));
+        found.map(|(_, faults)| faults.clone()).unwrap_or_default()
+    }
+}
+
+impl Journal {
+    fn alive(&self) -> io::Result<()> {
+        match self.dead.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(io::Error::other("the power of this disk was cut")),
+        }
+    }
+
+    /// Puts back what was there before, then again what happened to be written.
+    fn forget(&self, rng: &mut StdRng, kept: u32) {
+        let writes = std::mem::take(&mut *self.writes.lock());
+        let put = |bytes: &[u8], offset| {
+            self.file.write_all_at(bytes, offset).expect("a file in memory is written");
+        };
+        for write in writes.iter().rev() {
+            put(&write.before, write.offset);
+        }
+        for write in &writes {
+            for (sector, bytes) in write.after.chunks(SECTOR).enumerate() {
+                if rng.random_range(0..1000) < kept {
+                    put(bytes, write.offset + (sector * SECTOR) as u64);
+                }
+            }
+        }
+    }
+}
+
+impl DiskFile {
+    /// Notes what a write is going to overwrite.
+    pub(crate) fn writes(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.journal.alive()?;
+        self.faults(|faults| faults.write_errors)?;
+        let mut before = vec![0; bytes.len()];
+        let mut read = 0;
+        while read < before.len() {
+            match self.journal.file.read_at(&mut before[read..], offset + read as u64)? {
+                0 => break, // behind the end there are zeros
+                more => read += more,
+            }
+        }
+        let after = bytes.to_vec();
+        self.journal.writes.lock().push(Unsynced { offset, before, after });
+        Ok(())
+    }
+
+    /// From here on what was written stays.
+    pub(crate) fn syncs(&self) -> io::Result<()> {
+        self.journal.alive()?;
+        self.faults(|faults| faults.sync_errors)?;
+        self.journal.writes.lock().clear();
+        Ok(())
+    }
+
+    fn faults(&self, of: impl Fn(&DiskFaults) -> u32) -> io::Result<()> {
+        super::world().map_or(Ok(()), |world| world.disk.fails(&self.path, of))
+    }
+}
