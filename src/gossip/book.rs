@@ -81,19 +81,19 @@ impl Book {
     /// A book with one member: this one.
     pub(super) fn new(me: Identity, card: Card, now: Instant) -> Self {
         let mut book = Self { me: me.id, known: BTreeMap::new() };
-        book.take(card, now);
+        book.take(Arc::new(card), now);
         book.lives(me, true, now);
         book
     }
 
     /// This member's own card.
-    pub(super) fn mine(&self) -> &Card {
-        let mine = self.known.get(&self.me).and_then(|known| known.card.as_deref());
+    pub(super) fn mine(&self) -> &Arc<Card> {
+        let mine = self.known.get(&self.me).and_then(|known| known.card.as_ref());
         mine.expect("this member always has its own card")
     }
 
     /// Takes in what a member said of itself; whether it is news.
-    pub(super) fn take(&mut self, card: Card, now: Instant) -> bool {
+    pub(super) fn take(&mut self, card: Arc<Card>, now: Instant) -> bool {
         let Some(id) = card.id() else { return false };
         if !card.fits() || self.is_full_for(id) {
             return false;
@@ -102,7 +102,7 @@ impl Book {
         if known.card.as_ref().is_some_and(|older| older.age() >= card.age()) {
             return false;
         }
-        known.card = Some(Arc::new(card));
+        known.card = Some(card);
         known.refresh(now);
         true
     }
@@ -198,10 +198,10 @@ impl Book {
     }
 
     /// The cards here that are newer than these, or not among them.
-    pub(super) fn newer_than(&self, theirs: &BTreeMap<Uuid, Age>) -> Vec<Card> {
+    pub(super) fn newer_than(&self, theirs: &BTreeMap<Uuid, Age>) -> Vec<Arc<Card>> {
         let cards = self.known.iter().filter_map(|(id, known)| Some((id, known.card.as_ref()?)));
         let newer = cards.filter(|(id, card)| theirs.get(id).is_none_or(|age| *age < card.age()));
-        newer.map(|(_, card)| Card::clone(card)).collect()
+        newer.map(|(_, card)| Arc::clone(card)).collect()
     }
 
     /// Every word that a member is gone for good.
@@ -298,7 +298,7 @@ mod tests {
         Identity { generation, at, id: id(number) }
     }
 
-    fn card(number: u128, generation: u64, version: u32, status: MemberStatus) -> Card {
+    fn card(number: u128, generation: u64, version: u32, status: MemberStatus) -> Arc<Card> {
         let member = Member {
             id: id(number).to_string(),
             name: format!("n{number}"),
@@ -313,11 +313,11 @@ mod tests {
             generation,
             raft: 0,
         };
-        Card { version, member }
+        Arc::new(Card { version, member })
     }
 
     fn book(now: Instant) -> Book {
-        Book::new(identity(1, 1), card(1, 1, 1, MemberStatus::Alive), now)
+        Book::new(identity(1, 1), Card::clone(&card(1, 1, 1, MemberStatus::Alive)), now)
     }
 
     fn status(book: &Book, number: u128) -> Option<MemberStatus> {
@@ -403,8 +403,8 @@ mod tests {
     fn a_card_too_long_for_a_packet_is_not_taken() {
         let now = time::now();
         let mut book = book(now);
-        let mut long = card(2, 1, 1, MemberStatus::Alive);
+        let mut long = Card::clone(&card(2, 1, 1, MemberStatus::Alive));
         long.member.tags.insert("t".to_owned(), "x".repeat(CARD_BYTES_MAX));
-        assert!(!book.take(long, now));
+        assert!(!book.take(Arc::new(long), now));
     }
 }

@@ -2,6 +2,7 @@
 //! how they see each other. Made and taken in here; [`super::exchange`] carries it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use foca::{Member as Seen, State};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub(super) struct Offer {
     /// How new the caller's cards are.
     ages: Vec<(Uuid, Age)>,
     /// Cards that the other surely lacks: the caller's own.
-    cards: Vec<Card>,
+    cards: Vec<Arc<Card>>,
     dismissed: Vec<Dismissal>,
     events: Vec<Event>,
     event_clock: u64,
@@ -67,7 +68,7 @@ pub(super) struct Told {
     from: Identity,
     states: Vec<Sight>,
     /// Cards that the caller lacks.
-    cards: Vec<Card>,
+    cards: Vec<Arc<Card>>,
     /// Whose cards it wants.
     wanted: Vec<Uuid>,
     dismissed: Vec<Dismissal>,
@@ -77,7 +78,7 @@ pub(super) struct Told {
 
 /// What the caller says last: the cards that were wanted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Rest(pub(super) Vec<Card>);
+pub(super) struct Rest(pub(super) Vec<Arc<Card>>);
 
 impl Told {
     /// Who answered.
@@ -146,7 +147,7 @@ impl Pool {
         self.spread(now);
         let heard = self.heard.lock();
         let wanted = told.wanted.iter().filter_map(|id| heard.book.card(*id));
-        Rest(wanted.take(MEMBERS_MAX).map(|card| Card::clone(card)).collect())
+        Rest(wanted.take(MEMBERS_MAX).cloned().collect())
     }
 
     /// Takes in the cards that this member wanted.
@@ -155,12 +156,12 @@ impl Pool {
         self.spread(now);
     }
 
-    fn take_cards(&mut self, cards: Vec<Card>, now: Instant) {
+    fn take_cards(&mut self, cards: Vec<Arc<Card>>, now: Instant) {
         let tell_on = cards.len() <= TOLD_ON_MAX;
         let me = self.me().id;
         for card in cards.into_iter().filter(|card| card.id() != Some(me)) {
             if tell_on {
-                self.learn(&Rumor::Card(Box::new(card)), now);
+                self.learn(&Rumor::Card(card), now);
             } else {
                 let mut heard = self.heard.lock();
                 heard.now = now;

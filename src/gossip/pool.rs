@@ -279,10 +279,10 @@ impl Pool {
         change: impl FnOnce(&mut crate::model::Member),
         now: Instant,
     ) {
-        let mut card = self.heard.lock().book.mine().clone();
+        let mut card = Card::clone(self.heard.lock().book.mine());
         change(&mut card.member);
         card.version += 1;
-        self.tell(&Rumor::Card(Box::new(card)), now);
+        self.tell(&Rumor::Card(Arc::new(card)), now);
     }
 
     /// Takes a rumor in, and tells it on with what is sent anyway; whether it was news.

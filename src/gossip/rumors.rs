@@ -23,7 +23,7 @@ use crate::model::Event;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Rumor {
     /// A member speaks of itself.
-    Card(Box<Card>),
+    Card(Arc<Card>),
     /// A member is gone for good.
     Dismissal(Dismissal),
     /// An event, with its sender's Lamport clock.
@@ -86,7 +86,7 @@ impl Heard {
     }
 
     /// Takes in a card; whether it is news.
-    pub(super) fn take(&mut self, card: Card) -> bool {
+    pub(super) fn take(&mut self, card: Arc<Card>) -> bool {
         let news = self.book.take(card, self.now);
         self.changed |= news;
         news
@@ -104,7 +104,7 @@ impl Heard {
         match rumor {
             Rumor::Card(card) => {
                 let id = card.id()?;
-                self.take(*card).then_some(About::Member(id))
+                self.take(card).then_some(About::Member(id))
             }
             Rumor::Dismissal(dismissal) => {
                 self.dismiss(dismissal).then_some(About::Gone(dismissal.id))

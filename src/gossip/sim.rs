@@ -1,8 +1,8 @@
 //! A pool of any size in one process: the real protocol, virtual time, a network that loses and
 //! delays packets. The same seed gives the same run.
 //!
-//! `PORTOLAN_POOL_MEMBERS=1000,5000` runs pools of these sizes and prints their figures; without
-//! it small ones are held to bounds.
+//! `PORTOLAN_POOL_MEMBERS=1000,5000` runs pools of these sizes and prints their figures, at the
+//! losses of `PORTOLAN_POOL_LOSS=0,10,100` in a thousand; without it small ones are held to bounds.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -347,7 +347,7 @@ fn measure(members: usize, loss: u32, quiet: Duration) -> Figures {
     for (how, from) in [(Death::Process, 0), (Death::Host, 5)] {
         let (killed, dead) = (world.now, from..from + 5);
         dead.clone().for_each(|who| world.kill(who, how));
-        world.run(Duration::from_mins(1));
+        world.run(Duration::from_secs(40));
         let found = dead.map(|who| {
             let seen = world.detection(who, killed);
             seen.unwrap_or_else(|| panic!("not all of {members} saw {who} die"))
@@ -359,14 +359,15 @@ fn measure(members: usize, loss: u32, quiet: Duration) -> Figures {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
-fn asked() -> Vec<usize> {
-    let text = std::env::var("PORTOLAN_POOL_MEMBERS").unwrap_or_default();
+fn asked<T: std::str::FromStr>(name: &str) -> Vec<T> {
+    let text = std::env::var(name).unwrap_or_default();
     text.split(',').filter_map(|number| number.trim().parse().ok()).collect()
 }
 
 #[test]
 fn the_dead_are_found_and_the_living_left_alone() {
-    let sizes = asked();
+    let sizes: Vec<usize> = asked("PORTOLAN_POOL_MEMBERS");
+    let losses: Vec<u32> = asked("PORTOLAN_POOL_LOSS");
     if sizes.is_empty() {
         for (loss, within) in [(10, Duration::from_secs(12)), (100, Duration::from_secs(16))] {
             let figures = measure(60, loss, Duration::from_mins(5));
@@ -378,9 +379,9 @@ fn the_dead_are_found_and_the_living_left_alone() {
         }
     }
     for members in sizes {
-        for loss in [0, 10, 100] {
-            let quiet = Duration::from_mins(if members > 2_000 { 2 } else { 10 });
-            println!("{}", measure(members, loss, quiet));
+        for loss in &losses {
+            let quiet = Duration::from_mins(if members > 2_000 { 1 } else { 10 });
+            println!("{}", measure(members, *loss, quiet));
         }
     }
 }

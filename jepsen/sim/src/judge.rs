@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use portolan_jepsen::history::{Action, Level, Op, Outcome, Write};
+use portolan_jepsen::checkers::{Verdict, append, certificate, lock, session, watch, wgl};
+use portolan_jepsen::history::{Action, Condition, Level, Op, Outcome, Write};
 use tokio::time::Instant;
 
 use crate::arena::Arena;
 use crate::clients;
-use crate::plan::Plan;
+use crate::plan::{Plan, Work};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// What a bound of sessions and watches is stretched by beyond the storm itself, in nanoseconds.
+const STORM_BOUND: u64 = 60_000_000_000;
 
 /// Whether an operation was done.
 pub(crate) fn is_done(op: &Op) -> bool {
@@ -23,7 +26,7 @@ pub(crate) async fn serves(arena: &Arena, within: Duration) -> Result<(), String
     for (number, door) in arena.doors() {
         loop {
             let key = format!("serves/{number}");
-            let condition = portolan_jepsen::history::Condition::Always;
+            let condition = Condition::Always;
             let write = Write { key, value: Some(arena.value()), condition };
             let mut client = arena.client();
             let asked =
@@ -78,8 +81,83 @@ pub(crate) async fn reads_all(arena: &Arena) {
 }
 
 /// What is wrong with what the clients saw.
+///
+/// Sessions and watches have bounds that a storm stretches: without a leader nothing ends and
+/// nothing wakes. What may never be is judged without one.
 pub(crate) fn history(history: &[Op], plan: &Plan) -> Vec<String> {
-    let _ = plan;
-    let done = history.iter().filter(|op| is_done(op)).count();
-    if done < 20 { vec![format!("only {done} operations were done")] } else { Vec::new() }
+    let mut wrong = Vec::new();
+    if plan.work.contains(&Work::Keys) {
+        let options = certificate::Options::default();
+        wrong.extend(found("certificate", certificate::check(&of(history, is_of_keys), &options)));
+        wrong.extend(found("wgl", wgl::check(&of(history, is_of_keys), &wgl::Options::default())));
+    }
+    if plan.work.contains(&Work::Lists) {
+        let verdict = append::check(&of(history, is_of_lists), &append::Options::default());
+        wrong.extend(found("append", verdict));
+    }
+    if plan.work.contains(&Work::Locks) {
+        let locks = of(history, is_of_locks);
+        wrong.extend(found("lock", lock::check(&locks, &lock::Options { unfenced: false })));
+        let bound = STORM_BOUND.saturating_add(nanos(plan.storm));
+        wrong.extend(found("session", session::check(&locks, &session::Options { bound })));
+    }
+    if plan.work.contains(&Work::Watches) {
+        let storm = vec![(0, nanos(plan.storm).saturating_add(STORM_BOUND))];
+        let options = watch::Options { faults: storm, ..watch::Options::default() };
+        let watched = of(history, |action| is_of_keys(action) || is_watch(action));
+        wrong.extend(found("watch", watch::check(&watched, &options)));
+    }
+    wrong
+}
+
+/// What a checker found; what it could not tell is no finding here, because a seed may turn on
+/// little of some work.
+fn found(checker: &str, verdict: Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Valid | Verdict::Unknown { .. } => Vec::new(),
+        Verdict::Invalid { findings } => {
+            let ops = |finding: &portolan_jepsen::checkers::Finding| {
+                serde_json::to_string(&finding.ops).unwrap_or_default()
+            };
+            findings.iter().map(|it| format!("{checker}: {}: {}", it.what, ops(it))).collect()
+        }
+    }
+}
+
+fn of(history: &[Op], wanted: impl Fn(&Action) -> bool) -> Vec<Op> {
+    history.iter().filter(|op| wanted(&op.action)).cloned().collect()
+}
+
+fn is_of_keys(action: &Action) -> bool {
+    match action {
+        Action::Write(write) => write.key.starts_with("key/"),
+        Action::Read { key, .. } => key.starts_with("key/"),
+        Action::Scan { .. } => true,
+        _ => false,
+    }
+}
+
+fn is_watch(action: &Action) -> bool {
+    matches!(action, Action::Watch { .. })
+}
+
+fn is_of_lists(action: &Action) -> bool {
+    matches!(action, Action::Append { .. } | Action::List { .. })
+}
+
+fn is_of_locks(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Open { .. }
+            | Action::Renew { .. }
+            | Action::End { .. }
+            | Action::Look { .. }
+            | Action::Acquire { .. }
+            | Action::Release { .. }
+            | Action::Use { .. }
+    )
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).expect("a run is short")
 }
