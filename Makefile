@@ -5,7 +5,8 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 
-.PHONY: run test bench lint fmt demo crash failpoints burst partition resize rolling encryption setup build clean help
+.PHONY: run test bench lint fmt demo crash failpoints burst partition resize rolling encryption
+.PHONY: pool simulate jepsen jepsen-planted power setup build clean help
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -61,8 +62,31 @@ encryption: build ## five nodes under a key that changes every 10 s, for five mi
 	.ci/peers
 	PORTOLAN_ROTATION_SECONDS=$${DURATION:-300} $(AT_LENGTH)
 
+pool: setup ## simulated pools of 1,000 and of 5,000 members: hours
+	PORTOLAN_POOL_MEMBERS=$${MEMBERS:-1000,5000} PORTOLAN_POOL_LOSS=$${LOSS:-0,10,100} \
+	$(CARGO) test --release --locked --lib gossip::sim::the_dead -- --nocapture
+
+simulate: setup ## servers on simulated disks and networks, from seeds: FROM, SEEDS, JOBS
+	$(CARGO) build --locked --profile sim -p portolan-sim
+	target/sim/portolan-sim run --from $${FROM:-1} --seeds $${SEEDS:-20000} --jobs $${JOBS:-2}
+
+jepsen: build ## the harness at length: calibration on the real peers, power cuts, a soak of MINUTES
+	.ci/peers
+	$(CARGO) build --release --locked -p portolan-jepsen
+	target/release/portolan-jepsen calibrate
+	$(MAKE) power
+	target/release/portolan-jepsen soak --ledger $${LEDGER:-target/ledger.jsonl} --minutes $${MINUTES:-60}
+
+power: build ## 100 power cuts of one server, and 100 of three
+	$(CARGO) build --release --locked -p portolan-jepsen
+	target/release/portolan-jepsen power --target ours --nodes 1 --cuts $${CUTS:-100} --mode mixed
+	target/release/portolan-jepsen power --target ours --nodes 3 --cuts $${CUTS:-100} --mode mixed
+
+jepsen-planted: setup ## every planted bug: what found it, and after how many seeds
+	.ci/planted
+
 bench: setup ## side by side with the real Consul: throughput, latency, memory
-	$(CARGO) build --release --locked --workspace
+	$(CARGO) build --release --locked -p portolan -p portolan-bench
 	.ci/peers
 	target/release/portolan-bench $(BENCH)
 

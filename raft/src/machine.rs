@@ -203,6 +203,16 @@ impl Adapter {
         self.apply_batch(Batch { last, membership, ..Batch::default() }).await
     }
 
+    /// Index of the last applied entry.
+    pub(crate) fn applied_index(&self) -> Option<u64> {
+        self.applied.map(|applied| applied.index)
+    }
+
+    /// Takes a snapshot of what is applied now.
+    pub(crate) async fn keep_snapshot(&mut self) -> io::Result<()> {
+        self.builder().build_snapshot().await.map(drop)
+    }
+
     fn builder(&self) -> Builder {
         Builder { machine: self.machine.clone(), snapshots: Arc::clone(&self.snapshots) }
     }
@@ -295,7 +305,7 @@ impl RaftStateMachine<Types> for Adapter {
         failpoint!("snapshot.install.before_own", io::Error::other);
         // The machine may have moved the files away: our own checkpoint of the same state is
         // what this node can send to others.
-        self.builder().build_snapshot().await.map(drop)
+        self.keep_snapshot().await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {

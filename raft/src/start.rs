@@ -138,12 +138,25 @@ async fn start_core(
     options: &Options,
     peers: &Peers,
     wal: &Wal,
-    adapter: Adapter,
+    mut adapter: Adapter,
 ) -> Result<Core, Fault> {
     let config = config(options)?;
+    // A machine may have kept an entry that the log lost: it was on the disks of others, and the
+    // power went here before it was synced. The log then begins anew behind it, and whoever lacks
+    // what was before needs a snapshot that reaches as far.
+    let (_, last) = wal.ends();
+    if adapter.applied_index() > last.map(|last| last.index) {
+        adapter.keep_snapshot().await.map_err(|error| Fault(error.to_string()))?;
+    }
     let log = LogStore::new(wal.clone(), options.node);
     let core = Core::new(options.node, Arc::new(config), peers.clone(), log, adapter).await;
-    core.map_err(|e| Fault(e.to_string()))
+    let core = core.map_err(|e| Fault(e.to_string()))?;
+    // Until the core has spoken once its metrics show a node without members, vote and log. Where
+    // it has ended meanwhile, they say so as well.
+    if core.metrics().changed().await.is_err() {
+        tracing::debug!("the core ended at once");
+    }
+    Ok(core)
 }
 
 fn config(options: &Options) -> Result<Config, Fault> {

@@ -93,7 +93,7 @@ impl Pool {
         let states = self.sights(extent, whom);
         let mut heard = self.heard.lock();
         let whole = extent == Extent::Whole;
-        let mine = heard.book.mine().clone();
+        let mine = Arc::clone(heard.book.mine());
         Offer {
             protocol: PROTOCOL,
             datacenter: mine.member.datacenter.clone(),
@@ -125,8 +125,11 @@ impl Pool {
         let ours: BTreeMap<Uuid, Age> = heard.book.ages().into_iter().collect();
         let newer = theirs.iter().filter(|(id, age)| ours.get(id).is_none_or(|our| our < age));
         let whole = offer.extent == Extent::Whole;
-        let cards =
-            if whole { heard.book.newer_than(&theirs) } else { vec![heard.book.mine().clone()] };
+        let cards = if whole {
+            heard.book.newer_than(&theirs)
+        } else {
+            vec![Arc::clone(heard.book.mine())]
+        };
         Reply::Told(Box::new(Told {
             from: self.me(),
             states,

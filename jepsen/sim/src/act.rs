@@ -52,7 +52,7 @@ fn is_read(action: &Action) -> bool {
 
 async fn attempt(replica: &Replica, action: &Action) -> Result<Answer, Unavailable> {
     match action {
-        Action::Write(write) => Ok(written(replica.write(&command(write)).await?, write)),
+        Action::Write(write) => Ok(written(&replica.write(&command(write)).await?, write)),
         Action::Read { key, level } => {
             let read = replica.read(Query::Kv(key.clone()), options(*level)).await?;
             Ok(value(&read))
@@ -110,7 +110,7 @@ fn command(write: &Write) -> Command {
 }
 
 /// A deletion does not say whether there was anything, so its index may be of an earlier write.
-fn written(written: Written, write: &Write) -> Answer {
+fn written(written: &Written, write: &Write) -> Answer {
     let index = Some(written.index.0);
     match written.reply {
         Reply::Flag(false) => Answer::Refused { store: index },

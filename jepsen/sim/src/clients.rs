@@ -172,15 +172,14 @@ pub(crate) async fn ask(
 ) -> Outcome {
     let called = arena.now();
     let ended = || Outcome::Unknown { why: "the server has ended".to_owned() };
-    let outcome = match &action {
-        Action::Use { key, token } => {
-            Outcome::Done(Answer::Taken { accepted: arena.use_resource(key, *token) })
-        }
-        _ => tokio::select! {
+    let outcome = if let Action::Use { key, token } = &action {
+        Outcome::Done(Answer::Taken { accepted: arena.use_resource(key, *token) })
+    } else {
+        tokio::select! {
             biased;
             _ = life.changed() => act::settled(&action, ended()),
             outcome = act::act(&replica, &action) => outcome,
-        },
+        }
     };
     let (returned, node) = (arena.now(), u32::try_from(node - 1).expect("few servers"));
     let op = Op { client: *client, node, called, returned, action, outcome: outcome.clone() };

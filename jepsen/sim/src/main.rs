@@ -12,13 +12,13 @@ mod clients;
 mod judge;
 mod many;
 mod plan;
+mod planted;
 mod run;
 mod server;
 mod storm;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
@@ -58,25 +58,50 @@ enum What {
         #[arg(long)]
         until_found: bool,
     },
+    /// Hunts every planted bug; this program was built with `--features planted`.
+    Planted {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// After so many seeds the simulation gives up.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// At a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Test programs that hunt what the simulation does not find.
+        #[arg(long = "test")]
+        tests: Vec<PathBuf>,
+        /// Only these bugs, by number.
+        only: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().what {
-        What::One { seed, json, history } => one(seed, json, history),
+        What::One { seed, json, history } => one(seed, json, history.as_deref()),
         What::Run { from, seeds, jobs, until_found } => run(from, seeds, jobs, until_found),
+        What::Planted { from, seeds, jobs, tests, only } => {
+            anyhow::ensure!(cfg!(feature = "planted"), "this program has no bugs on purpose in it");
+            let hunt = planted::Hunt { from, seeds, jobs, tests, only };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (planted, found) = runtime.block_on(planted::hunt(&hunt))?;
+            Ok(if planted == found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
     }
 }
 
 #[expect(clippy::print_stdout, reason = "what came of it is what the caller wants")]
-fn one(seed: u64, json: bool, history: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let filter = std::env::var(tracing_subscriber::EnvFilter::DEFAULT_ENV);
-    let filter = tracing_subscriber::EnvFilter::new(filter.as_deref().unwrap_or("off"));
+fn one(seed: u64, json: bool, history: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::OFF.into())
+        .from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    let outcome = run::run(seed, history.as_deref())?;
+    let outcome = run::run(seed, history)?;
     if json {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
@@ -87,11 +112,15 @@ fn one(seed: u64, json: bool, history: Option<PathBuf>) -> anyhow::Result<ExitCo
 
 #[expect(clippy::print_stdout, reason = "what came of it is what the caller wants")]
 fn run(from: u64, seeds: u64, jobs: usize, until_found: bool) -> anyhow::Result<ExitCode> {
-    let began = Instant::now();
+    let began = portolan::time::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let program = std::env::args().next().unwrap_or_default();
-    let sum =
-        runtime.block_on(many::run(from..from + seeds, jobs, until_found, |seed, outcome| {
+    let sum = runtime.block_on(many::run(
+        from..from + seeds,
+        jobs,
+        until_found,
+        None,
+        |seed, outcome| {
             let wrong = match outcome {
                 Ok(outcome) => outcome.wrong.first(),
                 Err(why) => Some(why),
@@ -99,7 +128,8 @@ fn run(from: u64, seeds: u64, jobs: usize, until_found: bool) -> anyhow::Result<
             if let Some(wrong) = wrong {
                 println!("seed {seed}: {wrong}\nreplay: {program} one --seed {seed}");
             }
-        }))?;
+        },
+    ))?;
     let (real, simulated) = (began.elapsed().as_secs_f64(), sum.virtual_ms / 1000);
     println!(
         "{} seeds, {} failed; {simulated} s simulated in {real:.1} s; {} operations, {} of them \

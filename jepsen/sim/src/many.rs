@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::process::Command;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::run::Outcome;
 
 /// A seed that takes longer than this, by the wall's clock, hangs.
-const HANGS: Duration = Duration::from_secs(120);
+const HANGS: Duration = Duration::from_mins(2);
 
 /// What came of many seeds.
 #[derive(Debug, Default)]
@@ -47,11 +47,13 @@ impl Sum {
     }
 }
 
-/// Runs the seeds, `jobs` at a time; stops at the first failure if `until_found`.
+/// Runs the seeds, `jobs` at a time, with this planted bug active if there is one; stops at the
+/// first failure if `until_found`.
 pub(crate) async fn run(
     seeds: Range<u64>,
     jobs: usize,
     until_found: bool,
+    planted: Option<&str>,
     mut each: impl FnMut(u64, &Result<Outcome, String>),
 ) -> anyhow::Result<Sum> {
     let mut left: VecDeque<u64> = seeds.collect();
@@ -62,7 +64,8 @@ pub(crate) async fn run(
             && !stop
             && let Some(seed) = left.pop_front()
         {
-            running.spawn(async move { (seed, one(seed).await) });
+            let planted = planted.map(str::to_owned);
+            running.spawn(async move { (seed, one(seed, planted).await) });
         }
         let Some(ended) = running.join_next().await else { break };
         let (seed, outcome) = ended.context("a seed's task")?;
@@ -73,12 +76,15 @@ pub(crate) async fn run(
 }
 
 /// Runs one seed in a process of its own.
-async fn one(seed: u64) -> Result<Outcome, String> {
+async fn one(seed: u64, planted: Option<String>) -> Result<Outcome, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["one", "--json", "--seed", &seed.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let began = Instant::now();
+    if let Some(bug) = planted {
+        command.env("PORTOLAN_PLANTED", bug);
+    }
+    let began = portolan::time::now();
     let output = tokio::time::timeout(HANGS, command.output()).await;
     let output = output.map_err(|_elapsed| format!("hangs: no end within {HANGS:?}"))?;
     let output = output.map_err(|error| error.to_string())?;

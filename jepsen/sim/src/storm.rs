@@ -168,6 +168,7 @@ impl Storm {
     }
 
     /// What an operator asks of some server; nobody waits for it.
+    #[expect(clippy::disallowed_methods, reason = "nobody waits for an operator")]
     fn operate(&self, fault: Fault, whom: u64) {
         let Some((replica, _)) = self.servers[&whom].replica() else { return };
         let victim = self.servers[&whom].member(MemberStatus::Alive).id;

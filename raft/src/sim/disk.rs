@@ -92,13 +92,13 @@ impl Disk {
         });
     }
 
-    pub(super) fn file(&self, file: File, path: &Path) -> io::Result<DiskFile> {
+    pub(super) fn file(&self, file: File, path: &Path) -> DiskFile {
         let (writes, dead) = (Mutex::default(), AtomicBool::new(false));
         let journal = Arc::new(Journal { file, writes, dead });
         let mut state = self.state.lock();
         state.files.retain(|(_, journal)| Arc::strong_count(journal) > 1);
         state.files.push((path.to_owned(), Arc::clone(&journal)));
-        Ok(DiskFile { path: path.to_owned(), journal })
+        DiskFile { path: path.to_owned(), journal }
     }
 
     /// How long a group of writes takes in `dir`.
@@ -127,10 +127,10 @@ impl State {
 
 impl Journal {
     fn alive(&self) -> io::Result<()> {
-        match self.dead.load(Ordering::SeqCst) {
-            false => Ok(()),
-            true => Err(io::Error::other("the power of this disk was cut")),
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the power of this disk was cut"));
         }
+        Ok(())
     }
 
     /// Puts back what was there before, then again what happened to be written.

@@ -113,6 +113,7 @@ impl Net {
         self.changed.send_modify(|count| *count += 1);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a network outlives the nodes on it")]
     pub(super) async fn dial(&'static self, from: NodeId, address: &str) -> io::Result<Halves> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let to = self.state.lock().ports.get(address).map(|(node, _)| *node).ok_or_else(refused)?;

@@ -49,7 +49,9 @@ impl<M: StateMachine> StateMachine for Seen<M> {
 
     fn apply(&mut self, entries: Vec<Entry>, position: Bytes) -> Result<Vec<Bytes>, Fault> {
         if let Some(world) = super::world() {
-            entries.iter().for_each(|entry| world.witness.applies(self.node, entry));
+            for entry in &entries {
+                world.witness.applies(self.node, entry);
+            }
         }
         self.machine.apply(entries, position)
     }
@@ -103,9 +105,10 @@ impl Witness {
         let VoteRecord { term, node: elect, committed } = vote;
         let seen = &mut *self.sights.lock();
         // A committed vote says who leads, whomever this node had voted for.
-        let (before, what) = match committed {
-            true => (*seen.leaders.entry(term).or_insert(elect), "was told to follow"),
-            false => (*seen.votes.entry((node, term)).or_insert(elect), "voted for"),
+        let (before, what) = if committed {
+            (*seen.leaders.entry(term).or_insert(elect), "was told to follow")
+        } else {
+            (*seen.votes.entry((node, term)).or_insert(elect), "voted for")
         };
         if before != elect {
             let what = format!("node {node} {what} {elect} in term {term}, after {before}");

@@ -62,10 +62,8 @@ impl Writer {
         let mut failed: Option<String> = None;
         while let Some(job) = queue.recv().await {
             let (group, stop) = gather(job, &mut queue);
-            let group = match planted!("planted_b01") {
-                true => acknowledge_too_early(group).await,
-                false => group,
-            };
+            let group =
+                if planted!("planted_b01") { acknowledge_too_early(group).await } else { group };
             if failed.is_none()
                 && let Err(error) = self.write(&group)
             {
