@@ -125,7 +125,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("hcl", &["config"]),
     ("prometheus", &["telemetry"]),
-    ("rand", &["gossip"]),
+    ("rand", &["gossip", "raft-crate"]),
     ("tracing_subscriber", &["telemetry"]),
     ("bincode", &["codec", "raft-crate"]),
     ("crc32c", &["codec", "rpc", "raft-crate"]),
