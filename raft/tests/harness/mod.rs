@@ -39,7 +39,8 @@ pub(crate) struct Map {
 
 impl StateMachine for Map {
     fn position(&self) -> Option<Bytes> {
-        None
+        let position = self.state.lock().position.clone();
+        (!position.is_empty()).then(|| Bytes::from(position))
     }
 
     fn apply(&mut self, entries: Vec<Entry>, position: Bytes) -> Result<Vec<Bytes>, Fault> {
@@ -174,11 +175,16 @@ impl Cluster {
         options
     }
 
-    /// Starts a node at a new address, which everybody is told.
+    /// Starts a node at a new address, which everybody is told. Its machine has kept nothing.
     pub(crate) async fn start(&mut self, id: NodeId) {
+        self.start_with(id, State::default()).await;
+    }
+
+    /// As [`Cluster::start`], of a node whose machine has kept this.
+    pub(crate) async fn start_with(&mut self, id: NodeId, state: State) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(state));
         let machine = Map { state: Arc::clone(&state) };
         let waiting = Arc::new(AtomicUsize::new(0));
         let echo = Echo { waiting: Arc::clone(&waiting) };
@@ -233,6 +239,10 @@ impl Cluster {
         &self.nodes[&id].raft
     }
 
+    pub(crate) fn state(&self, id: NodeId) -> State {
+        self.nodes[&id].state.lock().clone()
+    }
+
     pub(crate) fn values(&self, id: NodeId) -> BTreeMap<String, String> {
         self.nodes[&id].state.lock().values.clone()
     }
@@ -270,4 +280,13 @@ impl Cluster {
 
 pub(crate) fn peer(id: NodeId, address: &str) -> Peer {
     Peer { id: format!("uuid-{id}"), name: format!("node-{id}"), address: address.to_owned() }
+}
+
+/// Copies the files of a folder into one that is made for them.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
