@@ -40,23 +40,6 @@ pub const POINTS: &[Point] = &[
     stops("write.propose.before"),
 ];
 
-/// A place that a test can make fail. `failpoint!(name)` waits or dies; `failpoint!(name, error)`
-/// may also return `Err(error(text))` from the function that it stands in.
-#[cfg(feature = "failpoints")]
-macro_rules! failpoint {
-    ($name:literal) => {
-        fail::fail_point!($name)
-    };
-    ($name:literal, $error:expr) => {
-        fail::fail_point!($name, |text: Option<String>| Err($error(text.unwrap_or_default())))
-    };
-}
-
-#[cfg(not(feature = "failpoints"))]
-macro_rules! failpoint {
-    ($name:literal $(, $error:expr)?) => {};
-}
-
 #[cfg(feature = "failpoints")]
 pub use control::start;
 

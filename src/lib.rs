@@ -1,9 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-#[macro_use]
+// The marks in the code, each nothing in a usual build: `failpoint!` and `planted!`.
+#[macro_use(failpoint, planted)]
+extern crate raft;
+
 pub mod failpoint;
-#[macro_use]
-mod planted;
 
 pub mod limits;
 pub mod time;

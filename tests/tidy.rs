@@ -12,7 +12,6 @@ const DOOR_LINES_MAX: usize = 60;
 /// Every room, ground first, and which others it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
-    ("planted", &[]),
     ("limits", &[]),
     ("codec", &["limits"]),
     ("seal", &["limits", "time"]),
@@ -104,7 +103,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("openraft", &["raft-crate"]),
     ("raft", &["replica", "node", "codec", "seal", "failpoint"]),
-    ("fail", &["failpoint", "raft-crate"]),
+    ("fail", &["raft-crate"]),
     ("rocksdb", &["store"]),
     ("axum", &["http"]),
     ("h2", &["agent"]),

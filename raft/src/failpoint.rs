@@ -2,6 +2,11 @@
 //!
 //! Without the feature `failpoints` a point compiles to nothing, and only the table of names is
 //! left. Every `failpoint!` of this crate has its line in [`POINTS`]; a test compares both.
+//! The application above uses the same macro, and has a table of its own.
+
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use fail;
 
 /// A point by its name `room.what.when`, and whether it can also give an error where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +88,21 @@ pub const POINTS: &[Point] = &[
 /// A place that a test can make fail. `failpoint!(name)` waits or dies; `failpoint!(name, error)`
 /// may also return `Err(error(text))` from the function that it stands in.
 #[cfg(feature = "failpoints")]
+#[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {
-        fail::fail_point!($name)
+        $crate::failpoint::fail::fail_point!($name)
     };
     ($name:literal, $error:expr) => {
-        fail::fail_point!($name, |text: Option<String>| Err($error(text.unwrap_or_default())))
+        $crate::failpoint::fail::fail_point!($name, |text: Option<String>| {
+            Err($error(text.unwrap_or_default()))
+        })
     };
 }
 
+/// A place that a test can make fail, in a build that has such places: here it is nothing.
 #[cfg(not(feature = "failpoints"))]
+#[macro_export]
 macro_rules! failpoint {
     ($name:literal $(, $error:expr)?) => {};
 }

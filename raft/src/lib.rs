@@ -45,7 +45,7 @@
 #[macro_use]
 pub mod failpoint;
 #[macro_use]
-mod planted;
+pub mod planted;
 
 mod barrier;
 pub mod codec;
