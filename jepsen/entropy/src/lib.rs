@@ -4,8 +4,8 @@
 //! maps, the choices of the runtime, ids and shuffles of every library come from the seed, so that
 //! a run can be repeated. Never link it to a program that keeps a secret.
 //!
-//! Why a symbol of libc: there are five crates below the simulation that ask for randomness, each
-//! in its own way, and all of them end here. `cargo`'s flag for the linker (see `sim/build.rs`)
+//! Why a symbol of libc: several crates below the simulation ask for randomness, each in its own
+//! way, and all of them end here. `cargo`'s flag for the linker (see `sim/build.rs`)
 //! lets those find it that look the symbol up at run time.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -34,20 +34,9 @@ pub(crate) async fn act(replica: &Replica, action: &Action) -> Outcome {
 /// A read changes nothing, so one without an answer is as one that was not done.
 pub(crate) fn settled(action: &Action, outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Unknown { why } if is_read(action) => Outcome::NotDone { why },
+        Outcome::Unknown { why } if action.only_reads() => Outcome::NotDone { why },
         other => other,
     }
-}
-
-fn is_read(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Read { .. }
-            | Action::Scan { .. }
-            | Action::Watch { .. }
-            | Action::List { .. }
-            | Action::Look { .. }
-    )
 }
 
 async fn attempt(replica: &Replica, action: &Action) -> Result<Answer, Unavailable> {

@@ -88,7 +88,11 @@ pub(crate) fn history(history: &[Op], plan: &Plan) -> Vec<String> {
     let mut wrong = Vec::new();
     if plan.work.contains(&Work::Keys) {
         let options = certificate::Options::default();
-        wrong.extend(found("certificate", certificate::check(&of(history, is_of_keys), &options)));
+        let verdict = certificate::check(&of(history, is_of_keys), &options);
+        if let Verdict::Unknown { why } = &verdict {
+            wrong.push(format!("certificate: it cannot be told: {why}"));
+        }
+        wrong.extend(found("certificate", verdict));
         wrong.extend(found("wgl", wgl::check(&of(history, is_of_keys), &wgl::Options::default())));
     }
     if plan.work.contains(&Work::Lists) {
@@ -110,8 +114,8 @@ pub(crate) fn history(history: &[Op], plan: &Plan) -> Vec<String> {
     wrong
 }
 
-/// What a checker found; what it could not tell is no finding here, because a seed may turn on
-/// little of some work.
+/// What a checker found. That it could not tell is no finding of those whose work a seed may have
+/// little of.
 fn found(checker: &str, verdict: Verdict) -> Vec<String> {
     match verdict {
         Verdict::Valid | Verdict::Unknown { .. } => Vec::new(),

@@ -1,10 +1,9 @@
 //! Raft's configurations as the servers tell them.
 //!
 //! Rule: one index is one configuration. A current read never shows an older one than a read
-//! that returned before. From one configuration to the next no more voters change than the
-//! operator's changes between them allow: each changes one (or replaces one by another, where a
-//! joint step does both), and only those that were asked for. There is always a voter. Who was
-//! removed is not shown as a voter again, unless he was added again.
+//! that returned before. Only those become voters, or cease to be, of whom an operator asked it,
+//! and between two adjacent indexes at most one comes and one goes. There is always a voter. Who was removed
+//! is not shown as a voter again, unless he was added again.
 //!
 //! Sources: Ongaro's thesis, chapter 4 (2014), and the bug in single-server changes (2015).
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::history::{Action, Answer, ListStep, Outcome, Write};
+use crate::history::{Action, Answer, Outcome, Write};
 
 use super::http::Failure;
 
@@ -14,33 +14,6 @@ pub type Doing<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 pub trait Client: Send {
     /// Does this and says what was learned, within the client's limit of time.
     fn act<'a>(&'a mut self, action: &'a Action) -> Doing<'a>;
-}
-
-/// Whether an action changes nothing, so that one without an answer is not done.
-pub(crate) fn only_reads(action: &Action) -> bool {
-    match action {
-        Action::Read { .. }
-        | Action::Scan { .. }
-        | Action::Watch { .. }
-        | Action::List { .. }
-        | Action::Look { .. }
-        | Action::Lookup { .. }
-        | Action::Resolve { .. }
-        | Action::Members { .. } => true,
-        Action::Lists { steps } => steps.iter().all(|step| matches!(step, ListStep::Read { .. })),
-        Action::Write(_)
-        | Action::Transaction { .. }
-        | Action::Append { .. }
-        | Action::Open { .. }
-        | Action::Renew { .. }
-        | Action::End { .. }
-        | Action::Acquire { .. }
-        | Action::Release { .. }
-        | Action::Use { .. }
-        | Action::UseUnfenced { .. }
-        | Action::Register { .. }
-        | Action::Deregister { .. } => false,
-    }
 }
 
 /// What an action comes to, one step of it: the answer, or why there is none.
@@ -65,7 +38,7 @@ pub(crate) fn outcome(action: &Action, done: Result<Answer, Trouble>) -> Outcome
     match done {
         Ok(answer) => Outcome::Done(answer),
         Err(Trouble::NotDone(why)) => Outcome::NotDone { why },
-        Err(Trouble::Unknown(why)) if only_reads(action) => Outcome::NotDone { why },
+        Err(Trouble::Unknown(why)) if action.only_reads() => Outcome::NotDone { why },
         Err(Trouble::Unknown(why)) => Outcome::Unknown { why },
     }
 }

@@ -12,20 +12,14 @@ use serde_json::{Value, json};
 
 use crate::history::{Action, Answer, Condition, Level, ListStep, Write};
 
-use super::client::{Trouble, list_of, list_text, not_begun, number_of, writes_of};
+use super::client::{Trouble, list_text, not_begun, writes_of};
 use super::consul::{ConsulClient, INDEX, json_of, level_word, strange};
+use super::entry::{self, Entry};
 use super::http::Response;
 use super::lists::{self, Found};
 
 /// How long a blocking read waits before it answers without a change, as a Go duration.
 const WATCH_WAIT: &str = "1s";
-
-/// A key as the door shows it.
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) text: String,
-    pub(super) modified: u64,
-}
 
 impl ConsulClient {
     pub(super) async fn write(&mut self, action: &Action) -> Result<Answer, Trouble> {
@@ -60,34 +54,28 @@ impl ConsulClient {
     pub(super) async fn read(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?{}", level_word(level));
         let (response, entries) = self.entries(&path).await?;
-        Ok(match entries.first() {
-            Some(entry) => value(entry, None),
-            None => missing(response.number(INDEX)),
-        })
+        // The index of a key that is there is that of its last change or of a neighbour's.
+        let store = response.number(INDEX).filter(|_| entries.is_empty());
+        Ok(entry::value(&entries, store))
     }
 
     pub(super) async fn scan(&mut self, prefix: &str, level: Level) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{prefix}?recurse&{}", level_word(level));
         let (_, entries) = self.entries(&path).await?;
-        let values: BTreeMap<String, (u64, u64)> = entries
-            .into_iter()
-            .map(|entry| (entry.key, (number_of(&entry.text), entry.modified)))
-            .collect();
-        Ok(Answer::Values { values, store: None })
+        Ok(entry::values(entries, None))
     }
 
     pub(super) async fn watch(&mut self, key: &str, after: u64) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?index={after}&wait={WATCH_WAIT}");
         let (response, entries) = self.entries(&path).await?;
         let store = response.number(INDEX);
-        Ok(entries.first().map_or(missing(store), |entry| value(entry, store)))
+        Ok(entry::value(&entries, store))
     }
 
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?");
         let (_, entries) = self.entries(&path).await.map_err(not_begun)?;
-        let (mut elements, index) =
-            entries.first().map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
+        let (mut elements, index) = entry::list(&entries);
         elements.push(element);
         let value = STANDARD.encode(list_text(&elements));
         self.transact(vec![json!({
@@ -99,11 +87,7 @@ impl ConsulClient {
     pub(super) async fn list(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let path = format!("/v1/kv/{key}?{}", level_word(level));
         let (_, entries) = self.entries(&path).await?;
-        Ok(entries
-            .first()
-            .map_or(Answer::Elements { elements: Vec::new(), revision: 0 }, |entry| {
-                Answer::Elements { elements: list_of(&entry.text), revision: entry.modified }
-            }))
+        Ok(entry::elements(&entries))
     }
 
     pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {
@@ -111,8 +95,7 @@ impl ConsulClient {
         for key in lists::keys(steps) {
             let path = format!("/v1/kv/{key}?");
             let (_, entries) = self.entries(&path).await.map_err(not_begun)?;
-            let list = entries.first().map(|entry| (list_of(&entry.text), entry.modified));
-            found.insert(key.to_owned(), list.unwrap_or_default());
+            found.insert(key.to_owned(), entry::list(&entries));
         }
         let done = lists::perform(steps, &found);
         let operation = |(key, (_, index)): (&String, &Found)| match done.changed.get(key) {
@@ -142,7 +125,7 @@ impl ConsulClient {
         }
         let json = json_of(&response)?;
         let all = json.as_array().map(Vec::as_slice).unwrap_or_default();
-        let entries: Option<Vec<Entry>> = all.iter().map(entry).collect();
+        let entries: Option<Vec<Entry>> = all.iter().map(shown).collect();
         let entries = entries.ok_or_else(|| strange("no entries", &response))?;
         Ok((response, entries))
     }
@@ -170,19 +153,11 @@ fn operation(write: &Write) -> Value {
     json!({ "KV": operation })
 }
 
-fn entry(json: &Value) -> Option<Entry> {
+fn shown(json: &Value) -> Option<Entry> {
     let text = STANDARD.decode(json["Value"].as_str().unwrap_or_default()).ok()?;
     Some(Entry {
         key: json["Key"].as_str()?.to_owned(),
         text: String::from_utf8_lossy(&text).into_owned(),
         modified: json["ModifyIndex"].as_u64()?,
     })
-}
-
-fn value(entry: &Entry, store: Option<u64>) -> Answer {
-    Answer::Value { value: Some(number_of(&entry.text)), revision: entry.modified, store }
-}
-
-fn missing(store: Option<u64>) -> Answer {
-    Answer::Value { value: None, revision: 0, store }
 }

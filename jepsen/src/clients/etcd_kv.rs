@@ -7,18 +7,13 @@ use serde_json::{Value, json};
 
 use crate::history::{Action, Answer, Condition, Level, ListStep, Write};
 
-use super::client::{Trouble, list_of, list_text, not_begun, number_of, writes_of};
+use super::client::{Trouble, list_text, not_begun, number_of, writes_of};
+use super::entry::{self, Entry};
 use super::etcd::{EtcdClient, decoded, encoded, number, store_of};
 use super::lists::{self, Found};
 
 /// How long a watch waits before it answers without a change.
 const WATCH_WAIT: Duration = Duration::from_secs(1);
-
-struct Entry {
-    key: String,
-    text: String,
-    modified: u64,
-}
 
 impl EtcdClient {
     pub(super) async fn write(&mut self, action: &Action) -> Result<Answer, Trouble> {
@@ -46,21 +41,12 @@ impl EtcdClient {
 
     pub(super) async fn read(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let (entries, store) = self.range(key, None, level).await?;
-        Ok(match entries.first() {
-            Some(Entry { text, modified, .. }) => {
-                Answer::Value { value: Some(number_of(text)), revision: *modified, store }
-            }
-            None => Answer::Value { value: None, revision: 0, store },
-        })
+        Ok(entry::value(&entries, store))
     }
 
     pub(super) async fn scan(&mut self, prefix: &str, level: Level) -> Result<Answer, Trouble> {
         let (entries, store) = self.range(prefix, Some(behind(prefix)), level).await?;
-        let values: BTreeMap<String, (u64, u64)> = entries
-            .into_iter()
-            .map(|entry| (entry.key, (number_of(&entry.text), entry.modified)))
-            .collect();
-        Ok(Answer::Values { values, store })
+        Ok(entry::values(entries, store))
     }
 
     /// The first change of a key after a revision. Without one in time, the key as it is.
@@ -77,8 +63,7 @@ impl EtcdClient {
     pub(super) async fn append(&mut self, key: &str, element: u64) -> Result<Answer, Trouble> {
         let read = self.range(key, None, Level::Default).await;
         let (entries, _) = read.map_err(not_begun)?;
-        let (mut elements, revision) =
-            entries.first().map_or((Vec::new(), 0), |entry| (list_of(&entry.text), entry.modified));
+        let (mut elements, revision) = entry::list(&entries);
         elements.push(element);
         self.transact(&json!({
             "compare": [unchanged(key, revision)],
@@ -89,11 +74,7 @@ impl EtcdClient {
 
     pub(super) async fn list(&mut self, key: &str, level: Level) -> Result<Answer, Trouble> {
         let (entries, _) = self.range(key, None, level).await?;
-        Ok(entries
-            .first()
-            .map_or(Answer::Elements { elements: Vec::new(), revision: 0 }, |entry| {
-                Answer::Elements { elements: list_of(&entry.text), revision: entry.modified }
-            }))
+        Ok(entry::elements(&entries))
     }
 
     pub(super) async fn lists(&mut self, steps: &[ListStep]) -> Result<Answer, Trouble> {
@@ -101,8 +82,7 @@ impl EtcdClient {
         for key in lists::keys(steps) {
             let read = self.range(key, None, Level::Default).await;
             let (entries, _) = read.map_err(not_begun)?;
-            let list = entries.first().map(|entry| (list_of(&entry.text), entry.modified));
-            found.insert(key.to_owned(), list.unwrap_or_default());
+            found.insert(key.to_owned(), entry::list(&entries));
         }
         let done = lists::perform(steps, &found);
         let same = |(key, (_, revision)): (&String, &Found)| unchanged(key, *revision);
@@ -129,7 +109,7 @@ impl EtcdClient {
         }
         let answer = self.ask("/v3/kv/range", &body).await?;
         let all = answer["kvs"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let entries: Option<Vec<Entry>> = all.iter().map(entry).collect();
+        let entries: Option<Vec<Entry>> = all.iter().map(shown).collect();
         let entries = entries.ok_or_else(|| Trouble::Unknown(format!("no entries: {answer}")))?;
         Ok((entries, store_of(&answer)))
     }
@@ -170,7 +150,7 @@ pub(super) fn delete(key: &str) -> Value {
     json!({ "request_delete_range": { "key": encoded(key) } })
 }
 
-fn entry(json: &Value) -> Option<Entry> {
+fn shown(json: &Value) -> Option<Entry> {
     Some(Entry {
         key: decoded(&json["key"])?,
         text: decoded(&json["value"])?,

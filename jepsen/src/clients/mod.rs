@@ -10,6 +10,7 @@ mod consul_catalog;
 mod consul_kv;
 mod consul_session;
 mod dns;
+mod entry;
 mod etcd;
 mod etcd_kv;
 mod etcd_lease;

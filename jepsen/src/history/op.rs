@@ -226,6 +226,35 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it changes nothing, so that one without an answer is not done.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Read { .. }
+            | Self::Scan { .. }
+            | Self::Watch { .. }
+            | Self::List { .. }
+            | Self::Look { .. }
+            | Self::Lookup { .. }
+            | Self::Resolve { .. }
+            | Self::Members { .. } => true,
+            Self::Lists { steps } => steps.iter().all(|step| matches!(step, ListStep::Read { .. })),
+            Self::Write(_)
+            | Self::Transaction { .. }
+            | Self::Append { .. }
+            | Self::Open { .. }
+            | Self::Renew { .. }
+            | Self::End { .. }
+            | Self::Acquire { .. }
+            | Self::Release { .. }
+            | Self::Use { .. }
+            | Self::UseUnfenced { .. }
+            | Self::Register { .. }
+            | Self::Deregister { .. } => false,
+        }
+    }
+}
+
 /// What was learned of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
