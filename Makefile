@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .PHONY: pool simulate jepsen jepsen-planted power setup build clean help
 
 help: ## these lines
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: ## system packages, RocksDB archive, .cargo/config.toml
 	@.ci/setup
