@@ -85,7 +85,7 @@ async fn a_leader_without_a_majority_does_not_pass_for_fresh() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, stale).await.unwrap();
+    timeout(PATIENCE, stale).await.unwrap();
     assert!(
         cluster.node(leader).now().is_leader && cluster.node(leader).confirmed_leader().is_none()
     );
@@ -286,7 +286,7 @@ async fn leadership_is_handed_over() {
 async fn strangers_are_refused_with_a_reason() {
     let here = Cluster::new(1, |_| {}).await;
     let there = Cluster::new(1, |options| options.cluster = "elsewhere".to_owned()).await;
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = here.nodes[&1].address.clone();
     let table = [
         (2, there.nodes[&1].address.clone(), "this is cluster \"elsewhere\", not \"test\""),
@@ -341,14 +341,14 @@ async fn who_is_no_node_asks_and_may_leave() {
     assert_eq!(ask("hi").await.unwrap(), "agent 99:hi");
     assert!(agent.heard(1).is_some() && agent.heard(2).is_none());
     // Longer than two silences: the connection is alive, and pinged.
-    let patient = tokio::time::timeout(Duration::from_secs(2), ask("wait")).await;
+    let patient = timeout(Duration::from_secs(2), ask("wait")).await;
     assert!(patient.is_err(), "{patient:?}");
     let gone = async {
         while waiting.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("work is dropped when its caller leaves");
+    timeout(PATIENCE, gone).await.expect("work is dropped when its caller leaves");
     let (long, short) = futures::future::join(ask("long 40000000"), ask("short")).await;
     assert_eq!(short.unwrap(), "agent 99:short");
     let long = long.unwrap();
