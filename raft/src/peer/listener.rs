@@ -42,10 +42,6 @@ impl Listener {
     }
 
     /// The next connection, and where it comes from. May be dropped midway.
-    #[cfg_attr(
-        not(feature = "sim"),
-        expect(clippy::needless_pass_by_ref_mut, reason = "a simulated one is a queue")
-    )]
     pub(super) async fn accept(&mut self) -> io::Result<(Incoming, String)> {
         match self {
             Listener::Tcp(listener) => {
