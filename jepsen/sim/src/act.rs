@@ -148,8 +148,11 @@ async fn lock(replica: &Replica, key: &str, session: &str) -> Result<Answer, Una
     let session = session_id(session);
     let verb = KvWrite::Lock { value: Bytes::from_static(b"held"), flags: 0, session };
     let written = replica.write(&Command::Kv(KvOp { key: key.to_owned(), verb })).await?;
-    let token = matches!(written.reply, Reply::Flag(true)).then_some(written.index.0);
-    Ok(Answer::Held { token })
+    match written.reply {
+        Reply::Flag(held) => Ok(Answer::Held { token: held.then_some(written.index.0) }),
+        // A session that has ended asks for nothing: that says nothing of the lock.
+        other => Err(Unavailable::NotApplied(format!("{other:?}"))),
+    }
 }
 
 async fn unlock(replica: &Replica, key: &str, session: &str) -> Result<Answer, Unavailable> {

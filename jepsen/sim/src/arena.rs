@@ -21,6 +21,8 @@ pub(crate) struct Arena {
 
 struct Inner {
     began: Instant,
+    /// What [`Arena::now`] said last.
+    last: Mutex<u64>,
     doors: Mutex<BTreeMap<u64, Door>>,
     history: Mutex<Vec<Op>>,
     clients: AtomicU64,
@@ -34,6 +36,7 @@ impl Arena {
     pub(crate) fn new() -> Self {
         let inner = Inner {
             began: portolan::time::now(),
+            last: Mutex::default(),
             doors: Mutex::default(),
             history: Mutex::default(),
             clients: AtomicU64::new(0),
@@ -44,10 +47,14 @@ impl Arena {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Nanoseconds since the run began, by virtual time.
+    /// Nanoseconds since the run began, by virtual time; no two the same. Much happens in one
+    /// instant here, one after another, and a history has to say in which order.
     pub(crate) fn now(&self) -> u64 {
         let since = portolan::time::now().duration_since(self.inner.began);
-        u64::try_from(since.as_nanos()).expect("a run is short")
+        let since = u64::try_from(since.as_nanos()).expect("a run is short");
+        let mut last = self.inner.last.lock();
+        *last = since.max(*last + 1);
+        *last
     }
 
     /// Opens or closes a server's door.

@@ -47,11 +47,6 @@ impl Storm {
             let expect = if number <= plan.servers { expect } else { 0 };
             (number, Server::new(number, expect, root.join(format!("n{number}"))))
         };
-        world.net.set_lane(Lane {
-            latency: plan.latency,
-            jitter: plan.latency * 2,
-            stalls: plan.stalls,
-        });
         Self {
             world,
             plan: plan.clone(),
@@ -79,6 +74,8 @@ impl Storm {
 
     /// Breaks things until the storm's time is over.
     pub(crate) async fn rage(&mut self) -> Result<(), String> {
+        let (latency, stalls) = (self.plan.latency, self.plan.stalls);
+        self.world.net.set_lane(Lane { latency, jitter: latency * 2, stalls });
         let over = portolan::time::now() + self.plan.storm;
         let mut next = self.within(self.plan.pause);
         while portolan::time::now() < over {
