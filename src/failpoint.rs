@@ -3,7 +3,7 @@
 //! Without the feature `failpoints` a point compiles to nothing, and only the table of names is
 //! left. With it, `FAILPOINTS=name=actions;…` sets points when the process starts, and
 //! `PORTOLAN_FAILPOINTS=/path` makes it listen on a unix socket for lines `name=actions`, each
-//! answered by `ok` or what is wrong; `list` gives all names. The words are [`raft::failpoint`]'s.
+//! answered by `ok` or what is wrong; `list` gives all names. The words are those of [`mod@raft::failpoint`].
 
 use raft::failpoint::{Point, fails, stops};
 
