@@ -337,6 +337,15 @@ fn snapshot(folder: Arc<SnapshotFolder>) -> io::Result<Snapshot> {
     Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: folder })
 }
 
+/// The index in the log that a `position` stands for: of the last entry that was applied.
+///
+/// # Errors
+///
+/// The bytes are no position.
+pub fn index_of(position: &[u8]) -> Result<u64, Fault> {
+    Ok(decode(position)?.applied.map_or(0, |applied| applied.index))
+}
+
 fn decode(bytes: &[u8]) -> Result<Position, Fault> {
     codec::decode(bytes).map_err(|e| Fault(format!("the machine's position: {e}")))
 }

@@ -87,6 +87,8 @@ pub struct Digest {
     pub index: Index,
     /// The hash: equal on every replica at the same index and Raft index.
     pub hash: u64,
+    /// The Raft index up to which that very state has applied the log.
+    pub applied: u64,
 }
 
 impl Replica {
@@ -200,9 +202,11 @@ impl Replica {
     /// If the hashing itself panicked.
     pub async fn digest(&self) -> Digest {
         let view = self.inner.view.clone();
-        let (index, hash) =
-            tokio::task::spawn_blocking(move || view.digest()).await.expect("hashing ends");
-        Digest { index, hash }
+        let hashing = tokio::task::spawn_blocking(move || view.digest_with_position());
+        let ((index, hash), position) = hashing.await.expect("hashing ends");
+        let applied = position
+            .map_or(0, |position| raft::index_of(&position).expect("the log reads what it wrote"));
+        Digest { index, hash, applied }
     }
 
     /// Removes a server from the membership; false when it is no member.

@@ -33,7 +33,8 @@ pub struct Store {
     tables: Arc<RwLock<Tables>>,
     /// As [`View::changes`].
     changes: Arc<AtomicU64>,
-    applied: Option<Bytes>,
+    /// The newest position that was applied; changes under the tables' lock.
+    applied: Arc<Mutex<Option<Bytes>>>,
     durable: Arc<Mutex<Durable>>,
 }
 
@@ -74,10 +75,10 @@ impl Store {
             engine,
             tables: Arc::clone(&tables),
             changes: Arc::default(),
-            applied: position.clone(),
+            applied: Arc::new(Mutex::new(position.clone())),
             durable: Arc::new(Mutex::new(Durable { ticket: 0, position })),
         };
-        let view = View::new(tables, Arc::clone(&store.changes));
+        let view = View::new(tables, Arc::clone(&store.changes), Arc::clone(&store.applied));
         Ok((store, view))
     }
 
@@ -113,17 +114,17 @@ impl Store {
         if !journal.rows.is_empty() {
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
+        *self.applied.lock() = Some(position.clone());
         // Readers may go on while what changed is collected: nobody else writes.
         let tables = RwLockWriteGuard::downgrade(tables);
         let index = tables.counters.index;
-        let batch = batch(&tables, &mut journal, position.clone());
+        let batch = batch(&tables, &mut journal, position);
         drop(tables);
         if planted!("planted_b08") {
-            self.engine.write_position(&position)?; // B08: at once, the rows of it later
+            self.engine.write_position(&batch.position)?; // B08: at once, the rows of it later
         }
         failpoint!("store.apply.before_persist", Fault::new);
         self.persister.send(batch)?;
-        self.applied = Some(position);
         Ok(Applied { replies, changes: journal.topics.into_iter().collect(), index })
     }
 
@@ -139,7 +140,7 @@ impl Store {
     pub fn checkpoint(&mut self) -> Result<Checkpoint, Fault> {
         let (queue, ticket) = self.persister.barrier();
         let (engine, durable) = (Arc::clone(&self.engine), Arc::clone(&self.durable));
-        let applied = self.applied.clone();
+        let applied = self.applied.lock().clone();
         Ok(Box::new(move |to| {
             queue.wait(ticket)?;
             let inside = engine.checkpoint(to)?;
@@ -176,13 +177,12 @@ impl Store {
 
         let mut shown = self.tables.write();
         *shown = tables;
+        *self.applied.lock() = Some(position.clone());
         self.changes.fetch_add(1, Ordering::Relaxed);
         drop(shown);
         // The old one writes what still waits: a checkpoint under way may be waiting for it.
         drop(std::mem::replace(&mut self.persister, persister));
-        self.durable =
-            Arc::new(Mutex::new(Durable { ticket: 0, position: Some(position.clone()) }));
-        self.applied = Some(position);
+        self.durable = Arc::new(Mutex::new(Durable { ticket: 0, position: Some(position) }));
         let old = std::mem::replace(&mut self.engine, engine);
         // A checkpoint under way may still read the old files: then the next start removes them.
         if Arc::into_inner(old).is_some() {
@@ -200,7 +200,7 @@ impl Store {
         let (queue, ticket) = self.persister.barrier();
         queue.wait(ticket)?;
         self.engine.flush()?;
-        self.durable.lock().raise(ticket, self.applied.clone());
+        self.durable.lock().raise(ticket, self.applied.lock().clone());
         Ok(())
     }
 }

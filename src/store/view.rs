@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::encoding::{self, Digest};
 use super::step::ANY_STATE;
@@ -24,6 +25,7 @@ use crate::model::{
 pub struct View {
     tables: Arc<RwLock<Tables>>,
     changes: Arc<AtomicU64>,
+    applied: Arc<Mutex<Option<Bytes>>>,
 }
 
 /// What a query comes to.
@@ -42,8 +44,12 @@ pub struct Evaluated {
 type Found = (Answer, Index, Index);
 
 impl View {
-    pub(crate) fn new(tables: Arc<RwLock<Tables>>, changes: Arc<AtomicU64>) -> Self {
-        Self { tables, changes }
+    pub(crate) fn new(
+        tables: Arc<RwLock<Tables>>,
+        changes: Arc<AtomicU64>,
+        applied: Arc<Mutex<Option<Bytes>>>,
+    ) -> Self {
+        Self { tables, changes, applied }
     }
 
     /// Counts the batches that changed anything, also what moves no index, as a check's output
@@ -154,17 +160,27 @@ impl View {
     ///
     /// If the tables contradict themselves, which is our own mistake.
     pub fn digest(&self) -> (Index, u64) {
-        let tables = self.tables.read();
-        let mut digest = Digest::new();
-        digest.add(&codec::encode(&tables.counters.index));
-        digest.add(&codec::encode(&tables.counters.last));
-        for row in tables.rows() {
-            let record = tables.record(&row).expect("a row that is listed has its record");
-            digest.add(&encoding::name(&row));
-            digest.add(&encoding::value(&record));
-        }
-        (tables.counters.index, digest.value())
+        digest(&self.tables.read())
     }
+
+    /// [`View::digest`] and the log's own mark of the same moment: as far as that state has
+    /// applied the log.
+    pub fn digest_with_position(&self) -> ((Index, u64), Option<Bytes>) {
+        let tables = self.tables.read();
+        (digest(&tables), self.applied.lock().clone())
+    }
+}
+
+fn digest(tables: &Tables) -> (Index, u64) {
+    let mut digest = Digest::new();
+    digest.add(&codec::encode(&tables.counters.index));
+    digest.add(&codec::encode(&tables.counters.last));
+    for row in tables.rows() {
+        let record = tables.record(&row).expect("a row that is listed has its record");
+        digest.add(&encoding::name(&row));
+        digest.add(&encoding::value(&record));
+    }
+    (tables.counters.index, digest.value())
 }
 
 /// Takes the lock with it: a backup is copied only once the writer may go on.

@@ -52,10 +52,10 @@ pub(crate) async fn converges(arena: &Arena, within: Duration) -> Result<(), Str
         let mut seen = Vec::new();
         for (number, (replica, _)) in arena.doors() {
             let status = replica.status();
-            seen.push((number, status.applied, status.committed, replica.digest().await));
+            seen.push((number, status.committed, replica.digest().await));
         }
-        let same = seen.windows(2).all(|two| two[0].1 == two[1].1 && two[0].3 == two[1].3);
-        if same && seen.iter().all(|(_, applied, committed, _)| applied == committed) {
+        let same = seen.windows(2).all(|two| two[0].2 == two[1].2);
+        if same && seen.iter().all(|(_, committed, digest)| digest.applied == *committed) {
             return Ok(());
         }
         if portolan::time::now() > until {

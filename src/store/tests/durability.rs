@@ -274,3 +274,27 @@ fn readers_run_beside_the_writer_and_checkpoints() {
         reader.join().unwrap();
     });
 }
+
+#[test]
+fn a_digest_and_its_position_are_of_one_moment() {
+    const WRITES: u64 = 2000;
+    let dir = folder();
+    let (mut store, view) = Store::open(dir.path()).unwrap();
+    let first = view.index().0;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for nth in 1..=WRITES {
+                let payload = envelope(0, Vec::new(), &command(&format!("set k {nth}")).unwrap());
+                store.apply(&[payload], Bytes::from(nth.to_string())).unwrap();
+            }
+        });
+        let mut seen = 0;
+        while seen < WRITES {
+            let done = writer.is_finished();
+            let ((index, _), position) = view.digest_with_position();
+            seen = position.map_or(0, |mark| str::from_utf8(&mark).unwrap().parse().unwrap());
+            assert_eq!(index.0 - first, seen, "each write is one index and one position");
+            assert!(!done || seen == WRITES, "the last position is shown");
+        }
+    });
+}
