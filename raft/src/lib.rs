@@ -71,7 +71,7 @@ mod wal;
 
 pub use error::{BarrierError, CallError, Fault, MembershipError, ProposeError};
 pub use handle::{Inbound, Raft};
-pub use machine::{CheckpointJob, Entry, StateMachine, index_of};
+pub use machine::{CheckpointJob, Entry, StateMachine, position_index};
 pub use options::{NodeId, Options, Peer, Sync};
 pub use peer::{Caller, CallerOptions, Halves, Listener, ReadHalf, Wire, WriteHalf};
 pub use recover::{Account, Recovery};

@@ -342,7 +342,7 @@ fn snapshot(folder: Arc<SnapshotFolder>) -> io::Result<Snapshot> {
 /// # Errors
 ///
 /// The bytes are no position.
-pub fn index_of(position: &[u8]) -> Result<u64, Fault> {
+pub fn position_index(position: &[u8]) -> Result<u64, Fault> {
     Ok(decode(position)?.applied.map_or(0, |applied| applied.index))
 }
 

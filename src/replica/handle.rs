@@ -204,8 +204,9 @@ impl Replica {
         let view = self.inner.view.clone();
         let hashing = tokio::task::spawn_blocking(move || view.digest_with_position());
         let ((index, hash), position) = hashing.await.expect("hashing ends");
-        let applied = position
-            .map_or(0, |position| raft::index_of(&position).expect("the log reads what it wrote"));
+        let applied = position.map_or(0, |position| {
+            raft::position_index(&position).expect("the log reads what it wrote")
+        });
         Digest { index, hash, applied }
     }
 
