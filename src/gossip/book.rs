@@ -18,8 +18,9 @@ use crate::model::{Member, MemberList, MemberStatus};
 pub(super) struct Card {
     /// Grows with each change within a generation.
     pub(super) version: u32,
-    /// The member; its status is `Left` once it has said goodbye, else `Alive`.
-    pub(super) member: Member,
+    /// The member; its status is `Left` once it has said goodbye, else `Alive`. Who is shown as it
+    /// says is shown by this very one: a pool has as many of them as members.
+    pub(super) member: Arc<Member>,
 }
 
 /// How new a card is.
@@ -273,8 +274,11 @@ impl Known {
         let gone = matches!(status, Some(MemberStatus::Left | MemberStatus::Failed));
         self.gone_since = gone.then(|| self.gone_since.unwrap_or(now));
         self.shown = status.zip(self.card.as_ref()).map(|(status, card)| {
-            let generation = self.generation();
-            Arc::new(Member { status, generation, ..card.member.clone() })
+            let (said, generation) = (&card.member, self.generation());
+            if (said.status, said.generation) == (status, generation) {
+                return Arc::clone(said);
+            }
+            Arc::new(Member { status, generation, ..Member::clone(said) })
         });
     }
 }
@@ -313,7 +317,7 @@ mod tests {
             generation,
             raft: 0,
         };
-        Arc::new(Card { version, member })
+        Arc::new(Card { version, member: Arc::new(member) })
     }
 
     fn book(now: Instant) -> Book {
@@ -334,6 +338,9 @@ mod tests {
         assert_eq!(book.strangers(), [identity(2, 1)]);
         assert!(book.take(card(2, 1, 1, MemberStatus::Alive), now));
         assert_eq!(status(&book, 2), Some(MemberStatus::Alive));
+        let (known, shown) = (&book.known[&id(2)], book.all());
+        let said = &known.card.as_ref().unwrap().member;
+        assert!(shown.iter().any(|it| Arc::ptr_eq(it, said)), "no second copy of what it said");
         assert!(book.strangers().is_empty());
         assert!(!book.take(card(2, 1, 1, MemberStatus::Left), now), "no newer than the first");
         book.lives(identity(2, 1), false, now);
@@ -404,7 +411,7 @@ mod tests {
         let now = time::now();
         let mut book = book(now);
         let mut long = Card::clone(&card(2, 1, 1, MemberStatus::Alive));
-        long.member.tags.insert("t".to_owned(), "x".repeat(CARD_BYTES_MAX));
+        Arc::make_mut(&mut long.member).tags.insert("t".to_owned(), "x".repeat(CARD_BYTES_MAX));
         assert!(!book.take(Arc::new(long), now));
     }
 }

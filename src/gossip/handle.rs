@@ -104,7 +104,7 @@ impl Gossip {
         tasks: &Tasks,
     ) -> Result<Self, String> {
         let me = identity(&options.me)?;
-        let card = Card { version: 1, member: options.me.clone() };
+        let card = Card { version: 1, member: Arc::new(options.me.clone()) };
         if !card.fits() {
             return Err("name and tags of this node are too long for the pool".to_owned());
         }

@@ -280,7 +280,7 @@ impl Pool {
         now: Instant,
     ) {
         let mut card = Card::clone(self.heard.lock().book.mine());
-        change(&mut card.member);
+        change(Arc::make_mut(&mut card.member));
         card.version += 1;
         self.tell(&Rumor::Card(Arc::new(card)), now);
     }

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foca::Member as Seen;
@@ -115,7 +116,7 @@ fn card(member: usize) -> Card {
         generation: 1,
         raft: 0,
     };
-    Card { version: 1, member }
+    Card { version: 1, member: Arc::new(member) }
 }
 
 impl World {
