@@ -173,3 +173,24 @@ pub(crate) fn entry(record: Record) -> Result<RaftLogEntry, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    #[test]
+    fn a_joint_configuration_is_kept_whole() {
+        let peer =
+            |id: NodeId| Peer { id: id.to_string(), name: String::new(), address: String::new() };
+        let nodes: BTreeMap<NodeId, Peer> = (1..=5).map(|id| (id, peer(id))).collect();
+        let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4, 5])];
+        let joint: Membership = Membership::new(configs.clone(), nodes).unwrap();
+        let bytes = codec::encode(&MembershipRecord::of(&joint));
+        let kept: MembershipRecord = codec::decode(&bytes).unwrap();
+        let kept = kept.into_membership().unwrap();
+        assert_eq!(kept.get_joint_config(), &configs, "each majority counts until the end");
+        assert_eq!(kept, joint);
+    }
+}

@@ -17,6 +17,8 @@ mod read;
 mod renewals;
 mod shared;
 mod start;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use agents::{Ask, Told};

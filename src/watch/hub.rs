@@ -341,6 +341,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_publication_wakes_at_every_place() {
+        let hub = Hub::new();
+        let names: Vec<String> = (0..100).map(|number| format!("k{number}")).collect();
+        let places: Vec<_> = names.iter().map(|name| hub.place(vec![key(name)])).collect();
+        let waiters: Vec<_> = places.iter().map(|place| place.enter().expect("room")).collect();
+        let seen: Vec<_> = waiters.iter().map(Waiter::mark).collect();
+        let waiting = waiters.iter().zip(seen).map(|(waiter, seen)| waiter.changed(seen));
+        let mut all = std::pin::pin!(futures::future::join_all(waiting));
+        assert!(futures::poll!(all.as_mut()).is_pending(), "nothing has changed yet");
+        hub.publish(&names.iter().map(|name| key(name)).collect::<Vec<_>>());
+        assert!(futures::poll!(all).is_ready(), "every place hears of its change");
+    }
+
+    #[tokio::test]
     async fn a_change_between_mark_and_wait_is_not_lost() {
         let hub = Hub::new();
         let place = hub.place(vec![key("a")]);
