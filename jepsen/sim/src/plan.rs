@@ -54,6 +54,9 @@ pub(crate) enum Fault {
     Transfer,
     /// A server is taken out of the membership by an operator, and comes back by itself.
     Remove,
+    /// The leader is cut off, and all others are killed and start again at once: what they had
+    /// promised it they have forgotten, unless they keep it on their disks.
+    Usurp,
 }
 
 /// What clients do.
@@ -91,7 +94,7 @@ impl Plan {
         if work.is_empty() {
             work.push(Work::Keys);
         }
-        Self {
+        let mut plan = Self {
             seed,
             servers: [1, 3, 3, 3, 3, 5, 5][rng.random_range(0..7)],
             joiners: [0, 0, 0, 1, 2][rng.random_range(0..5)],
@@ -107,7 +110,10 @@ impl Plan {
             faults,
             work,
             session_ttl: Duration::from_secs(rng.random_range(2..=10)),
-        }
+        };
+        // Chosen last, because whatever is chosen earlier moves all that comes after it.
+        plan.faults.extend(some(rng, &[Fault::Usurp]));
+        plan
     }
 }
 

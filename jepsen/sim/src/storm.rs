@@ -84,7 +84,7 @@ impl Storm {
             self.mend_what_is_due().await?;
             if portolan::time::now() >= next {
                 let fault = self.plan.faults[self.rng.random_range(0..self.plan.faults.len())];
-                self.strike(fault).await;
+                self.strike(fault).await?;
                 next = self.within(self.plan.pause);
             }
         }
@@ -121,7 +121,7 @@ impl Storm {
         }
     }
 
-    async fn strike(&mut self, fault: Fault) {
+    async fn strike(&mut self, fault: Fault) -> Result<(), String> {
         let kind = serde_json::to_value(fault).ok().and_then(|v| v.as_str().map(str::to_owned));
         *self.counts.entry(kind.unwrap_or_default()).or_default() += 1;
         tracing::info!(?fault, "strikes");
@@ -161,7 +161,29 @@ impl Storm {
                 self.mends.push((at, Mend::Disk(someone)));
             }
             Fault::Transfer | Fault::Remove => self.operate(fault, someone),
+            Fault::Usurp => self.usurp().await?,
         }
+        Ok(())
+    }
+
+    /// Cuts off who leads, and has all others start again at once.
+    async fn usurp(&mut self) -> Result<(), String> {
+        let doors = self.arena.doors();
+        let leads = doors.iter().find(|(_, (replica, _))| replica.status().is_leader);
+        let Some((leader, _)) = leads else { return Ok(()) };
+        let others: Vec<u64> =
+            self.servers.keys().copied().filter(|number| number != leader).collect();
+        let ways = others.iter().flat_map(|other| [(*leader, *other), (*other, *leader)]);
+        self.world.net.set_cuts(ways.collect());
+        let at = self.within(Duration::from_secs(8));
+        self.mends.push((at, Mend::Cuts));
+        for number in others {
+            if self.servers[&number].is_running() {
+                self.stop(number, End::Kill, 1000).await;
+                self.start(number).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What an operator asks of some server; nobody waits for it.
