@@ -23,6 +23,11 @@ const SOAK: &[&[Broken]] = &[
     &[Broken::Kill, Broken::Partition],
     &[Broken::Pause, Broken::Terminate],
     &[Broken::Kill, Broken::Pause, Broken::Partition, Broken::Terminate],
+    &[Broken::Clock, Broken::Kill],
+    &[Broken::Disk, Broken::Partition],
+    &[Broken::Pressure, Broken::Pause],
+    &[Broken::Admin, Broken::Kill],
+    &[Broken::Weather, Broken::Clock],
 ];
 
 /// One row of the calibration: a run, and what must be said of it.
@@ -149,6 +154,7 @@ fn settings(workload: Workload, seed: u64, seconds: u64, place: &Place) -> Setti
     Settings {
         target: Kind::Ours,
         binary: place.binary.clone(),
+        other: place.other.clone(),
         nodes: 3,
         workload,
         nemesis: USUAL.to_vec(),

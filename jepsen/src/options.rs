@@ -100,6 +100,9 @@ pub(crate) struct Place {
     /// The program of ours, if it does not lie beside this one.
     #[arg(long)]
     pub(crate) binary: Option<PathBuf>,
+    /// Another program of ours: an earlier release, that nodes run for a while (`upgrade`).
+    #[arg(long)]
+    pub(crate) other: Option<PathBuf>,
     /// The folder below which runs are kept; not given, one below the system's temporary folder.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -248,6 +251,7 @@ impl One {
             target: self.target,
             dir: self.place.folder(),
             binary: self.place.binary,
+            other: self.place.other,
             nodes: self.nodes,
             workload: self.workload,
             nemesis: kinds(&self.nemesis)?,

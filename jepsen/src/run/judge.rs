@@ -9,6 +9,7 @@ use crate::checkers::{
     Verdict, append, catalog, certificate, dns, hygiene, lock, membership, session, set, watch, wgl,
 };
 use crate::history::{Action, Level, Op, Outcome};
+use crate::nemesis;
 use crate::targets::{Kind, node_name};
 use crate::workloads::Workload;
 
@@ -111,8 +112,15 @@ pub fn judge(ops: &[Op], workload: Workload, promise: &Promise) -> Vec<Judgement
 /// # Errors
 ///
 /// If a log cannot be read.
-pub(super) fn judge_logs(logs: &[PathBuf]) -> anyhow::Result<Vec<Judgement>> {
-    let allowed = ERRORS_ALLOWED.iter().map(|part| (*part).to_owned()).collect();
+pub(super) fn judge_logs(
+    logs: &[PathBuf],
+    faults: &[nemesis::Kind],
+) -> anyhow::Result<Vec<Judgement>> {
+    let mut allowed: Vec<String> = ERRORS_ALLOWED.iter().map(|part| (*part).to_owned()).collect();
+    // Whose disk fails, or who may open no more files, should say so. It should not panic.
+    if faults.iter().any(|kind| matches!(kind, nemesis::Kind::Disk | nemesis::Kind::Pressure)) {
+        allowed.push("ERROR".to_owned());
+    }
     let options = hygiene::LogOptions { allowed, ..hygiene::LogOptions::default() };
     let log = |file: &PathBuf| {
         let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;

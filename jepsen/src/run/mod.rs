@@ -6,6 +6,7 @@ mod drive;
 mod files;
 mod judge;
 mod once;
+mod samples;
 mod settings;
 
 pub use files::{read_faults, read_history};

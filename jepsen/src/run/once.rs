@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +19,7 @@ use crate::workloads::{Common, Plan};
 use super::drive::{Load, read_all};
 use super::files::{create, fresh_folder, read_faults, write_history};
 use super::judge::{CONVERGES_WITHIN, Promise, judge, judge_logs};
+use super::samples::{self, Samples};
 use super::settings::Settings;
 
 /// How long the clients go on once all faults are mended and the cluster serves.
@@ -33,6 +34,7 @@ const SHORT_RUN: Duration = Duration::from_secs(30);
 struct Driven {
     ops: Vec<Op>,
     logs: Vec<PathBuf>,
+    samples: Samples,
     /// When the load began and ended, by the clock of the history.
     load: (u64, u64),
     faults: Option<nemesis::Report>,
@@ -67,7 +69,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<Summary> {
     promise.broken = read_faults(&folder)?;
     let mut judgements = judge(&driven.ops, settings.workload, &promise);
     if settings.target == Kind::Ours {
-        judgements.extend(judge_logs(&driven.logs)?);
+        judgements.extend(judge_logs(&driven.logs, &settings.nemesis)?);
+        judgements.extend(samples::judge(&driven.samples));
     }
     let loaded = Loaded {
         load: driven.load,
@@ -93,7 +96,9 @@ fn drive(
     let runtime =
         Builder::new_multi_thread().worker_threads(CLIENT_THREADS).enable_all().build()?;
     let handle = runtime.handle().clone();
-    let deployment = Deployment::start(settings.system()?, network, nodes, handle)?;
+    let equipment = settings.equipment()?;
+    let place = (nodes, &equipment);
+    let deployment = Deployment::start(settings.system()?, network, place, handle)?;
     runtime.block_on(deployment.serves()).context("the cluster does not start")?;
     let driven = load_and_break(settings, &deployment, &runtime, folder);
     // The clients' connections end before their servers do.
@@ -117,7 +122,7 @@ fn load_and_break(
     let common = Arc::new(Common::new(settings.seed, settings.reads()));
     let began = common.now();
     let load = Load::start(deployment, &common, (workload, plan), runtime.handle());
-    let faults = break_things(settings, deployment, &common, runtime, folder)?;
+    let (faults, samples) = break_and_sample(settings, deployment, &common, runtime, folder)?;
     let mut troubles = Vec::new();
     if let Some(why) = faults.as_ref().and_then(nemesis::Report::failure) {
         troubles.push(why);
@@ -146,7 +151,26 @@ fn load_and_break(
     }
     ops.sort_by_key(|op| (op.called, op.returned));
     let logs = deployment.logs();
-    Ok(Driven { ops, logs, load: (began, ended), faults, recovered, troubles })
+    Ok(Driven { ops, logs, samples, load: (began, ended), faults, recovered, troubles })
+}
+
+/// The faults of the run, and what its processes used meanwhile.
+fn break_and_sample(
+    settings: &Settings,
+    deployment: &Deployment,
+    common: &Common,
+    runtime: &Runtime,
+    folder: &Path,
+) -> anyhow::Result<(Option<nemesis::Report>, Samples)> {
+    let (over, now) = (AtomicBool::new(false), || common.now());
+    let (faults, samples) = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| samples::take(deployment, &now, &over));
+        let faults = break_things(settings, deployment, common, runtime, folder);
+        over.store(true, Ordering::Relaxed);
+        (faults, sampler.join())
+    });
+    let samples = samples.map_err(|_panic| anyhow::anyhow!("the sampler panicked"))?;
+    Ok((faults?, samples))
 }
 
 /// The faults of the run, or just its time.

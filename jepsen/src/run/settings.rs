@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::history::Level;
 use crate::nemesis;
-use crate::targets::{self, System, find_binary, find_peer};
+use crate::targets::{self, Equipment, System, find_binary, find_peer};
 use crate::workloads::Workload;
 
 /// One run, whole: the same settings and the same machine make much the same run.
@@ -15,6 +15,8 @@ pub struct Settings {
     pub target: targets::Kind,
     /// The program of ours, if it is not found by itself.
     pub binary: Option<PathBuf>,
+    /// Another program of ours, that nodes run for a while where `upgrade` is among the faults.
+    pub other: Option<PathBuf>,
     /// How many nodes.
     pub nodes: u8,
     /// What the clients do.
@@ -50,6 +52,19 @@ impl Settings {
         // What changes the members of a cluster beside the run itself could not be judged.
         let cleans_up = self.workload != Workload::Membership;
         Ok(System { kind, program, cleans_up })
+    }
+
+    /// What the nodes get, so that the wanted faults can be had.
+    ///
+    /// # Errors
+    ///
+    /// If the other program is wanted and not there.
+    pub fn equipment(&self) -> anyhow::Result<Equipment> {
+        let other = match &self.other {
+            Some(other) => Some(find_binary(Some(other))?),
+            None => None,
+        };
+        Ok(Equipment::of(&self.nemesis, self.seed, other))
     }
 
     /// How fresh reads are. Consul's default is not linearizable, by its own documentation.
@@ -90,6 +105,7 @@ impl Settings {
         words.extend(self.rate.map(|rate| format!("--rate {rate}")));
         words.extend(self.clients.map(|clients| format!("--clients {clients}")));
         words.extend(self.binary.iter().map(|binary| format!("--binary {}", binary.display())));
+        words.extend(self.other.iter().map(|other| format!("--other {}", other.display())));
         words.join(" ")
     }
 }

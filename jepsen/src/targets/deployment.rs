@@ -6,18 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::history::{Action, Condition, Outcome, Write};
+use crate::lab::clock::Skew;
 use crate::lab::cuts::Cut;
+use crate::lab::disk::DiskFault;
 use crate::lab::network::Network;
-use crate::lab::process::{Daemon, Program};
+use crate::lab::pressure::Pressure;
+use crate::lab::process::Program;
 use crate::lab::switch::Weather;
-use crate::nemesis::{Cluster, Effect, NotDone};
+use crate::nemesis::{Admin, Binary, Cluster, Effect, NotDone};
 
+use super::node::{Equipment, Node};
 use super::system::{System, node_name};
 
 /// How long a cluster may take from its start, or from the end of all faults, until it serves.
@@ -28,15 +32,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a pause waits for a node that is down.
 const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(4);
-/// How long a node that was asked to stop may take.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A cluster of one system in network namespaces. Dropped, its processes are killed.
 pub struct Deployment {
     system: System,
     network: Network,
     addresses: Vec<Ipv4Addr>,
-    daemons: Vec<Mutex<Daemon>>,
+    members: Vec<Mutex<Node>>,
     /// Runs what the nemesis asks, inside the clients' host.
     handle: Handle,
 }
@@ -47,24 +49,24 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// If a process cannot be started.
+    /// If a process cannot be started, or something of the equipment cannot be had here.
     pub fn start(
         system: System,
         network: Network,
-        folder: &Path,
+        (folder, equipment): (&Path, &Equipment),
         handle: Handle,
     ) -> anyhow::Result<Self> {
         let addresses: Vec<Ipv4Addr> = network.hosts().iter().map(|host| host.address).collect();
-        let mut daemons = Vec::new();
+        let mut members = Vec::new();
         for (node, host) in network.hosts().iter().enumerate() {
             let name = node_name(node);
             let data = folder.join(&name);
-            std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
             let program = Program::new(&name, &system.program, folder.join(format!("{name}.log")))
                 .args(system.arguments(node, &addresses, &data));
-            daemons.push(Mutex::new(Daemon::start(host, program)?));
+            let node = Node::start(host, program, &data, equipment).context(name)?;
+            members.push(Mutex::new(node));
         }
-        Ok(Self { system, network, addresses, daemons, handle })
+        Ok(Self { system, network, addresses, members, handle })
     }
 
     /// The system that runs.
@@ -79,7 +81,7 @@ impl Deployment {
 
     /// The logs of its nodes, in order.
     pub fn logs(&self) -> Vec<PathBuf> {
-        self.daemons.iter().map(|daemon| daemon.lock().log().to_owned()).collect()
+        self.members.iter().map(|node| node.lock().log().to_owned()).collect()
     }
 
     /// Waits until all nodes take part: each takes a write, and all vote. How long that took.
@@ -131,22 +133,22 @@ impl Deployment {
         votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(leader, _)| leader)
     }
 
-    fn process(&self, node: usize) -> Result<parking_lot::MutexGuard<'_, Daemon>, NotDone> {
-        let there = self.daemons.get(node).map(Mutex::lock);
+    fn member(&self, node: usize) -> Result<MutexGuard<'_, Node>, NotDone> {
+        let there = self.members.get(node).map(Mutex::lock);
         there.ok_or_else(|| NotDone::Refused(format!("there is no node {node}")))
     }
 
-    /// The process of a node that runs.
-    fn running(&self, node: usize) -> Result<parking_lot::MutexGuard<'_, Daemon>, NotDone> {
-        let mut process = self.process(node)?;
-        let runs = process.is_running();
-        runs.then_some(process).ok_or_else(|| NotDone::Refused(format!("node {node} is down")))
+    /// A node that runs.
+    fn running(&self, node: usize) -> Result<MutexGuard<'_, Node>, NotDone> {
+        let mut member = self.member(node)?;
+        let runs = member.is_running();
+        runs.then_some(member).ok_or_else(|| NotDone::Refused(format!("node {node} is down")))
     }
 }
 
 impl Cluster for Deployment {
     fn nodes(&self) -> usize {
-        self.daemons.len()
+        self.members.len()
     }
 
     fn leader(&self) -> Option<usize> {
@@ -158,23 +160,16 @@ impl Cluster for Deployment {
     }
 
     fn start(&self, node: usize) -> Effect {
-        let mut process = self.process(node)?;
-        if process.is_running() { Ok(()) } else { Ok(process.restart()?) }
+        self.member(node)?.go_on()
     }
 
     fn kill(&self, node: usize) -> Effect {
-        self.process(node)?.kill();
+        self.member(node)?.kill();
         Ok(())
     }
 
     fn terminate(&self, node: usize) -> Effect {
-        let mut process = self.process(node)?;
-        process.terminate();
-        if !process.is_running() || process.ended_within(STOPS_WITHIN).is_some() {
-            return Ok(());
-        }
-        process.kill();
-        Err(NotDone::Refused(format!("it did not stop within {STOPS_WITHIN:?}")))
+        self.member(node)?.terminate()
     }
 
     /// A node that another fault keeps down is waited for, so that the pause is not lost.
@@ -204,18 +199,45 @@ impl Cluster for Deployment {
         Ok(self.network.set_weather(weather)?)
     }
 
+    fn clock(&self, node: usize, skew: Skew) -> Effect {
+        self.member(node)?.set_clock(skew)
+    }
+
+    fn disk(&self, node: usize, fault: &DiskFault) -> Effect {
+        self.member(node)?.break_disk(fault)
+    }
+
+    fn mend_disk(&self, node: usize) -> Effect {
+        self.member(node)?.mend_disk()
+    }
+
+    fn pressure(&self, node: usize, pressure: Option<Pressure>) -> Effect {
+        self.member(node)?.press(pressure)
+    }
+
+    fn restart_with(&self, node: usize, binary: Binary) -> Effect {
+        self.member(node)?.restart_with(binary)
+    }
+
+    fn administer(&self, what: Admin) -> Effect {
+        let by = self.addresses[self.leader().unwrap_or_default()];
+        done(self.handle.block_on(self.system.administer(by, what)))
+    }
+
     fn remove(&self, node: usize) -> Effect {
         let (system, all) = (&self.system, &self.addresses);
         let by = self.leader().unwrap_or_default();
         let asked = async { system.remove(all[by], all[node]).await };
-        match self.handle.block_on(asked) {
-            None => Err(NotDone::Impossible),
-            Some(said) => said.map_err(NotDone::Refused),
-        }
+        done(self.handle.block_on(asked))
     }
 
     /// A server that runs is asked in again by the leader itself.
     fn add(&self, node: usize) -> Effect {
         self.start(node)
     }
+}
+
+/// What became of something that a system may not have at all.
+fn done(said: Option<Result<(), String>>) -> Effect {
+    said.ok_or(NotDone::Impossible)?.map_err(NotDone::Refused)
 }

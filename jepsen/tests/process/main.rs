@@ -1,13 +1,19 @@
 //! Each workload against real processes of ours, in short: a node is killed, one stands still,
-//! and one is cut off, at times that follow from a seed.
+//! and one is cut off, at times that follow from a seed. Then keys under failing disks, wrong
+//! clocks and shortage, where the machine can have them.
 //!
 //! The program under test lies beside this one where the whole workspace was built; otherwise
 //! `PORTOLAN_TEST_BINARY` names it. `PORTOLAN_JEPSEN_SECONDS` lengthens the faults of each run.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
+use portolan_jepsen::lab::LabError;
+use portolan_jepsen::lab::clock::{Clock, Which};
+use portolan_jepsen::lab::disk::Disk;
 use portolan_jepsen::lab::network::Network;
+use portolan_jepsen::lab::pressure::Group;
 use portolan_jepsen::nemesis::Kind as Broken;
 use portolan_jepsen::run::{Settings, run};
 use portolan_jepsen::targets::{Kind, find_binary};
@@ -28,13 +34,14 @@ fn every_workload_is_valid_under_kill_pause_and_partition() {
     let dir = tempfile::Builder::new().prefix("portolan-jepsen-").tempdir();
     let dir = dir.expect("a temporary folder");
     let mut failed = Vec::new();
-    for (seed, workload) in (SEED..).zip(Workload::ALL) {
+    for (seed, (workload, nemesis)) in (SEED..).zip(runs(dir.path())) {
         let settings = Settings {
             target: Kind::Ours,
             binary: Some(binary.clone()),
+            other: None,
             nodes: 3,
-            workload: *workload,
-            nemesis: vec![Broken::Kill, Broken::Pause, Broken::Partition],
+            workload,
+            nemesis,
             seed,
             time: Duration::from_secs(seconds()),
             level: None,
@@ -53,6 +60,24 @@ fn every_workload_is_valid_under_kill_pause_and_partition() {
         let kept = dir.keep();
         panic!("{}\nhistories, data and logs are in {}", failed.join("\n"), kept.display());
     }
+}
+
+/// What is driven, and what is broken meanwhile.
+fn runs(folder: &Path) -> Vec<(Workload, Vec<Broken>)> {
+    let usual = || vec![Broken::Kill, Broken::Pause, Broken::Partition];
+    let mut runs: Vec<_> = Workload::ALL.iter().map(|workload| (*workload, usual())).collect();
+    let tried: [(Broken, Result<(), LabError>); 3] = [
+        (Broken::Disk, Disk::new(&folder.join("disk"), 64, SEED).map(drop)),
+        (Broken::Clock, Clock::new(folder.join("clock"), Which::Wall).map(drop)),
+        (Broken::Pressure, Group::new("tried").map(drop)),
+    ];
+    for (kind, tried) in tried {
+        match tried {
+            Ok(()) => runs.push((Workload::Kv, vec![kind])),
+            Err(why) => say(&format!("SKIPPED: keys under {}: {why}", kind.name())),
+        }
+    }
+    runs
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
