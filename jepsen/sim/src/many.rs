@@ -49,6 +49,10 @@ impl Sum {
 
 /// Runs the seeds, `jobs` at a time, with this planted bug active if there is one; stops at the
 /// first failure if `until_found`.
+///
+/// # Errors
+///
+/// If a seed cannot be run at all: nothing is known of it then.
 pub(crate) async fn run(
     seeds: Range<u64>,
     jobs: usize,
@@ -69,15 +73,16 @@ pub(crate) async fn run(
         }
         let Some(ended) = running.join_next().await else { break };
         let (seed, outcome) = ended.context("a seed's task")?;
+        let outcome = outcome?;
         each(seed, &outcome);
         sum.add(seed, outcome);
     }
     Ok(sum)
 }
 
-/// Runs one seed in a process of its own.
-async fn one(seed: u64, planted: Option<String>) -> Result<Outcome, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+/// Runs one seed in a process of its own. A process that cannot be had is no verdict.
+async fn one(seed: u64, planted: Option<String>) -> anyhow::Result<Result<Outcome, String>> {
+    let program = std::env::current_exe().context("the program itself")?;
     let mut command = Command::new(program);
     command.args(["one", "--json", "--seed", &seed.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -85,14 +90,15 @@ async fn one(seed: u64, planted: Option<String>) -> Result<Outcome, String> {
         command.env("PORTOLAN_PLANTED", bug);
     }
     let began = portolan::time::now();
-    let output = tokio::time::timeout(HANGS, command.output()).await;
-    let output = output.map_err(|_elapsed| format!("hangs: no end within {HANGS:?}"))?;
-    let output = output.map_err(|error| error.to_string())?;
+    let Ok(output) = tokio::time::timeout(HANGS, command.output()).await else {
+        return Ok(Err(format!("hangs: no end within {HANGS:?}")));
+    };
+    let output = output.context("a process of a seed")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let parsed = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
-    parsed.ok_or_else(|| {
+    Ok(parsed.ok_or_else(|| {
         let errors = String::from_utf8_lossy(&output.stderr);
         let errors: Vec<&str> = errors.lines().filter(|line| !line.is_empty()).take(4).collect();
         format!("ended with {} after {:?}: {}", output.status, began.elapsed(), errors.join(" | "))
-    })
+    }))
 }

@@ -54,8 +54,9 @@ pub(crate) enum Fault {
     Transfer,
     /// A server is taken out of the membership by an operator, and comes back by itself.
     Remove,
-    /// The leader is cut off, and all others are killed and start again at once: what they had
-    /// promised it they have forgotten, unless they keep it on their disks.
+    /// One server hears of the leader no more; then the leader is cut off, and all but that one are
+    /// killed and start again at once: what they had promised the leader they have forgotten,
+    /// unless they keep it on their disks.
     Usurp,
 }
 

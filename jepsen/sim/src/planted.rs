@@ -1,11 +1,12 @@
 //! The bugs on purpose, each hunted by the simulation and then by the unit tests.
 //!
 //! A harness that finds nothing proves nothing: this says of each planted bug what found it, after
-//! how many seeds, and how to see it again.
+//! how many seeds, and how to see it again. What fails without the bug as well has found nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::Context as _;
 use portolan_jepsen::planted::{BUGS, Bug};
 
 use crate::many;
@@ -33,7 +34,10 @@ pub(crate) async fn hunt(hunt: &Hunt) -> anyhow::Result<(usize, usize)> {
         planted += 1;
         let began = portolan::time::now();
         let simulated = simulate(hunt, bug.number).await?;
-        let seen = simulated.or_else(|| test(hunt, bug.number));
+        let seen = match simulated {
+            None => test(hunt, bug.number)?,
+            found => found,
+        };
         let seconds = began.elapsed().as_secs_f64();
         match seen {
             Some(what) => {
@@ -53,25 +57,43 @@ pub(crate) async fn hunt(hunt: &Hunt) -> anyhow::Result<(usize, usize)> {
 async fn simulate(hunt: &Hunt, bug: &str) -> anyhow::Result<Option<String>> {
     let seeds = hunt.from..hunt.from + hunt.seeds;
     let sum = many::run(seeds, hunt.jobs, true, Some(bug), |_, _| {}).await?;
-    Ok(sum.failed.first().map(|(seed, wrong)| {
-        let short: String = wrong.chars().take(200).collect();
-        format!(
-            "the simulation, {} seeds: {short}\n    replay: PORTOLAN_PLANTED={bug} portolan-sim one --seed {seed}",
-            sum.seeds
-        )
-    }))
+    let Some((seed, wrong)) = sum.failed.first() else { return Ok(None) };
+    let control = many::run(*seed..seed + 1, 1, true, None, |_, _| {}).await?;
+    if let Some((_, wrong)) = control.failed.first() {
+        anyhow::bail!("seed {seed} fails without any bug: {wrong}");
+    }
+    let short: String = wrong.chars().take(200).collect();
+    Ok(Some(format!(
+        "the simulation, {} seeds: {short}\n    replay: PORTOLAN_PLANTED={bug} portolan-sim one --seed {seed}",
+        sum.seeds
+    )))
 }
 
 /// The first test program that fails with the bug active, and the first test that it names.
-fn test(hunt: &Hunt, bug: &str) -> Option<String> {
-    hunt.tests.iter().find_map(|program| {
-        let mut command = Command::new(program);
-        command.env("PORTOLAN_PLANTED", bug).stdin(Stdio::null()).stderr(Stdio::null());
-        let output = command.output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let failed = text.lines().find(|line| line.ends_with("... FAILED"))?;
-        let name = failed.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-        let program = program.display();
-        Some(format!("the test {name}\n    replay: PORTOLAN_PLANTED={bug} {program} {name}"))
-    })
+fn test(hunt: &Hunt, bug: &str) -> anyhow::Result<Option<String>> {
+    for program in &hunt.tests {
+        let Some(name) = failed(program, Some(bug), &[])? else { continue };
+        let shown = program.display();
+        if failed(program, None, &["--exact", &name])?.is_some() {
+            anyhow::bail!("the test {name} of {shown} fails without any bug");
+        }
+        return Ok(Some(format!(
+            "the test {name}\n    replay: PORTOLAN_PLANTED={bug} {shown} {name}"
+        )));
+    }
+    Ok(None)
+}
+
+/// The first test of a program that fails.
+fn failed(program: &Path, bug: Option<&str>, arguments: &[&str]) -> anyhow::Result<Option<String>> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    if let Some(bug) = bug {
+        command.env("PORTOLAN_PLANTED", bug);
+    }
+    let output = command.output().with_context(|| program.display().to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.ends_with("... FAILED"));
+    let name = line.and_then(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    Ok(name.map(str::to_owned))
 }

@@ -166,15 +166,24 @@ impl Storm {
         Ok(())
     }
 
-    /// Cuts off who leads, and has all others start again at once.
+    /// One server hears of the leader no more and would like to lead. Then the leader is cut off
+    /// from all, and all others start again at once.
     async fn usurp(&mut self) -> Result<(), String> {
         let doors = self.arena.doors();
         let leads = doors.iter().find(|(_, (replica, _))| replica.status().is_leader);
         let Some((leader, _)) = leads else { return Ok(()) };
-        let others: Vec<u64> =
+        let mut others: Vec<u64> =
             self.servers.keys().copied().filter(|number| number != leader).collect();
-        let ways = others.iter().flat_map(|other| [(*leader, *other), (*other, *leader)]);
-        self.world.net.set_cuts(ways.collect());
+        if others.is_empty() {
+            return Ok(());
+        }
+        let cut =
+            |from: &[u64]| from.iter().flat_map(|it| [(*leader, *it), (*it, *leader)]).collect();
+        let isolated: BTreeSet<(u64, u64)> = cut(&others);
+        let heir = others.swap_remove(self.rng.random_range(0..others.len()));
+        self.world.net.set_cuts(cut(&[heir]));
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(1_000..3_000))).await;
+        self.world.net.set_cuts(isolated);
         let at = self.within(Duration::from_secs(8));
         self.mends.push((at, Mend::Cuts));
         for number in others {
