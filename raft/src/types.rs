@@ -186,7 +186,7 @@ mod tests {
             |id: NodeId| Peer { id: id.to_string(), name: String::new(), address: String::new() };
         let nodes: BTreeMap<NodeId, Peer> = (1..=5).map(|id| (id, peer(id))).collect();
         let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4, 5])];
-        let joint: Membership = Membership::new(configs.clone(), nodes).unwrap();
+        let joint = Membership::<NodeId, Peer>::new(configs.clone(), nodes).unwrap();
         let bytes = codec::encode(&MembershipRecord::of(&joint));
         let kept: MembershipRecord = codec::decode(&bytes).unwrap();
         let kept = kept.into_membership().unwrap();
