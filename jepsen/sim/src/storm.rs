@@ -189,6 +189,7 @@ impl Storm {
         for number in others {
             if self.servers[&number].is_running() {
                 self.stop(number, End::Kill, 1000).await;
+                self.usual_disk(number);
                 self.start(number).await?;
             }
         }
