@@ -463,42 +463,9 @@ mod tests {
         let mut out = HEADER.to_vec();
         for (kind, value) in records {
             out.push(*kind);
-            pack(value, &mut out);
+            msgpack::pack(value, &mut out);
         }
         out
-    }
-
-    /// As Consul packs: lengths in four bytes do as well as its shorter ones.
-    fn pack(value: &Value, out: &mut Vec<u8>) {
-        let length = |count: usize| u32::try_from(count).unwrap().to_be_bytes();
-        match value {
-            Value::Null => out.push(0xc0),
-            Value::Bool(truth) => out.push(if *truth { 0xc3 } else { 0xc2 }),
-            Value::Number(number) => {
-                out.push(0xd3);
-                out.extend(number.as_i64().unwrap().to_be_bytes());
-            }
-            Value::String(text) => {
-                out.push(0xdb);
-                out.extend(length(text.len()));
-                out.extend(text.bytes());
-            }
-            Value::Array(items) => {
-                out.push(0xdd);
-                out.extend(length(items.len()));
-                for item in items {
-                    pack(item, out);
-                }
-            }
-            Value::Object(fields) => {
-                out.push(0xdf);
-                out.extend(length(fields.len()));
-                for (name, value) in fields {
-                    pack(&Value::String(name.clone()), out);
-                    pack(value, out);
-                }
-            }
-        }
     }
 
     fn node(name: &str) -> Value {
