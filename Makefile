@@ -6,7 +6,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .PHONY: run test bench lint fmt demo crash failpoints burst partition resize rolling encryption
-.PHONY: pool simulate jepsen jepsen-planted power setup build clean help
+.PHONY: pool simulate fuzz jepsen jepsen-planted power setup build clean help
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -69,6 +69,9 @@ pool: setup ## simulated pools of 1,000 and of 5,000 members: hours
 simulate: setup ## servers on simulated disks and networks, from seeds: FROM, SEEDS, JOBS
 	$(CARGO) build --locked --profile sim -p portolan-sim
 	target/sim/portolan-sim run --from $${FROM:-1} --seeds $${SEEDS:-20000} --jobs $${JOBS:-2}
+
+fuzz: setup ## every parser of strangers' bytes under libFuzzer: TARGET, SECONDS for each
+	CARGO="$(CARGO)" .ci/fuzz $(or $(SECONDS),15) $(TARGET)
 
 jepsen: build ## the harness at length: calibration on the real peers, power cuts, a soak of MINUTES
 	.ci/peers

@@ -5,6 +5,8 @@
 extern crate raft;
 
 pub mod failpoint;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 
 pub mod limits;
 pub mod time;

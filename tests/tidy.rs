@@ -12,19 +12,20 @@ const DOOR_LINES_MAX: usize = 60;
 /// Every room, ground first, and which others it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
+    ("fuzz", &[]),
     ("limits", &[]),
     ("codec", &["limits"]),
-    ("seal", &["limits", "time"]),
+    ("seal", &["fuzz", "limits", "time"]),
     ("time", &[]),
     ("lifecycle", &[]),
     ("telemetry", &[]),
     ("ui", &[]),
-    ("model", &["limits", "codec"]),
+    ("model", &["fuzz", "limits", "codec"]),
     ("rpc", &["limits", "lifecycle"]),
-    ("store", &["model", "limits", "codec"]),
+    ("store", &["fuzz", "model", "limits", "codec"]),
     ("watch", &["model", "limits"]),
-    ("config", &["model", "limits"]),
-    ("gossip", &["model", "limits", "time", "lifecycle", "telemetry", "codec", "seal"]),
+    ("config", &["fuzz", "model", "limits"]),
+    ("gossip", &["fuzz", "model", "limits", "time", "lifecycle", "telemetry", "codec", "seal"]),
     (
         "replica",
         &[
@@ -50,12 +51,13 @@ const ROOMS: &[(&str, &[&str])] = &[
         "scheduler",
         &["agent", "client", "model", "limits", "time", "lifecycle", "telemetry", "codec"],
     ),
-    ("dns", &["client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
+    ("dns", &["fuzz", "client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
     ("etcd", &["client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
     ("zookeeper", &["client", "model", "limits", "time", "lifecycle", "telemetry", "codec"]),
     (
         "http",
         &[
+            "fuzz",
             "agent",
             "gossip",
             "client",
@@ -102,7 +104,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// workspace crate in `raft/`.
 const HOMES: &[(&str, &[&str])] = &[
     ("openraft", &["raft-crate"]),
-    ("raft", &["replica", "node", "codec", "seal", "failpoint"]),
+    ("raft", &["replica", "node", "codec", "seal", "failpoint", "fuzz"]),
     ("fail", &["raft-crate"]),
     ("rocksdb", &["store"]),
     ("axum", &["http"]),

@@ -50,6 +50,8 @@ pub mod planted;
 mod barrier;
 pub mod codec;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handle;
 mod limits;
 mod log;

@@ -144,7 +144,7 @@ pub(super) fn read_file(path: &Path, format: Format) -> Result<Layer, ConfigErro
     parse(&path.display().to_string(), &text, format)
 }
 
-fn parse(name: &str, text: &str, format: Format) -> Result<Layer, ConfigError> {
+pub(super) fn parse(name: &str, text: &str, format: Format) -> Result<Layer, ConfigError> {
     let failed = |why: String| ConfigError::new(format!("failed to parse {name}: {why}"));
     let json = || serde_json::from_str::<Value>(text).map_err(|error| error.to_string());
     let root = match format {

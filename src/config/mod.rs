@@ -13,6 +13,8 @@ mod duration;
 mod encrypt;
 mod environment;
 mod flags;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hcl;
 mod http;
 mod layer;

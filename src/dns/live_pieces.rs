@@ -8,10 +8,11 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 
-use super::live::{LOCAL, Live, Table, answers, question, with_edns};
+use super::live::{Live, answers, question, with_edns};
 use super::options::Options;
 use super::reply::Transport;
 use super::resolve::Resolver;
+use super::table::{LOCAL, Table};
 
 #[tokio::test]
 async fn prepared_queries_are_run() {

@@ -9,10 +9,11 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::live::{Live, Table, answers, question, with_edns};
+use super::live::{Live, answers, question, with_edns};
 use super::options::{Observer, Options, RecursorOrder};
 use super::resolve::Resolver;
 use super::server::{Door, open};
+use super::table::Table;
 use crate::lifecycle::Tasks;
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod answer;
 mod cache;
 mod catalog;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod name;
 mod options;
 mod parts;
@@ -22,6 +24,8 @@ mod recurse;
 mod reply;
 mod resolve;
 mod server;
+#[cfg(any(test, feature = "fuzz"))]
+mod table;
 mod wire;
 
 #[cfg(test)]

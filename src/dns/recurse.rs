@@ -108,7 +108,7 @@ async fn over_tcp(server: SocketAddr, asked: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Whether `reply` answers `asked`: its id, and its question unless it only says no.
-fn is_reply(reply: &[u8], asked: &[u8]) -> bool {
+pub(super) fn is_reply(reply: &[u8], asked: &[u8]) -> bool {
     if reply.len() < HEADER_BYTES || reply[..2] != asked[..2] || reply[2] & 0x80 == 0 {
         return false;
     }

@@ -157,7 +157,11 @@ pub(super) fn encode(asker: &Asker<'_>, mut reply: Reply, options: &Options) -> 
     reply.settle();
     let mut message = Message::response(asker.request.id, asker.request.op_code);
     message.metadata = head(asker, options);
-    message.queries = asker.questions.to_vec();
+    // Several questions are not answered, and may be longer than what the asker takes.
+    message.queries = match asker.questions {
+        [one] => vec![one.clone()],
+        _ => Vec::new(),
+    };
     message.edns = asker.edns.map(|edns| told_again(edns, reply.reach));
     message.metadata.authoritative = reply.authoritative;
     message.metadata.response_code = reply.code;

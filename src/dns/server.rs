@@ -20,7 +20,7 @@ use crate::limits::{DNS_TCP_CONNECTIONS_MAX, DNS_TCP_IDLE, DNS_UDP_IN_FLIGHT_MAX
 use crate::time::now;
 
 /// Longest request, in bytes: one question and its options are some hundred.
-const REQUEST_BYTES_MAX: usize = 4096;
+pub(super) const REQUEST_BYTES_MAX: usize = 4096;
 /// Rest after a socket said no, for instance because there are no more file descriptors.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 

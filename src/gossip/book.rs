@@ -93,6 +93,11 @@ impl Book {
         mine.expect("this member always has its own card")
     }
 
+    /// Whether a card says that it is this member's.
+    pub(super) fn is_mine(&self, card: &Card) -> bool {
+        card.id() == Some(self.me)
+    }
+
     /// Takes in what a member said of itself; whether it is news.
     pub(super) fn take(&mut self, card: Arc<Card>, now: Instant) -> bool {
         let Some(id) = card.id() else { return false };

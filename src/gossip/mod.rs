@@ -15,6 +15,8 @@ mod call;
 mod complaints;
 mod events;
 mod exchange;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod handle;
 mod health;
 mod identity;

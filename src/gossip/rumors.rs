@@ -140,10 +140,12 @@ impl BroadcastHandler<Identity> for Rumors {
     fn receive_item(
         &mut self,
         data: &[u8],
-        _sender: Option<&Identity>,
+        sender: Option<&Identity>,
     ) -> Result<Option<About>, Infallible> {
         let mut heard = self.0.lock();
         match codec::decode::<Rumor>(data) {
+            // Nobody else says who this member is.
+            Ok(Rumor::Card(card)) if sender.is_some() && heard.book.is_mine(&card) => Ok(None),
             Ok(rumor) => Ok(heard.hear(rumor)),
             Err(error) => {
                 // A later version may say more than this one understands; it is not told on.

@@ -109,7 +109,7 @@ pub(super) fn pack(backup: &Backup, peers: &Peers) -> Vec<u8> {
     packed(&state_bytes(backup), peers)
 }
 
-fn packed(state: &[u8], peers: &Peers) -> Vec<u8> {
+pub(super) fn packed(state: &[u8], peers: &Peers) -> Vec<u8> {
     let mut meta = json::bytes(&meta(peers, state.len()), false);
     meta.push(b'\n');
     let sums = format!("{}  {META}\n{}  {STATE}\n", sum(&meta), sum(state));
@@ -168,7 +168,7 @@ fn msgpack_texts<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Vec<u8> {
 }
 
 /// The magic line, then backups of a part each, each behind its length in four bytes.
-fn state_bytes(backup: &Backup) -> Vec<u8> {
+pub(super) fn state_bytes(backup: &Backup) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     for part in backup.parts(limits::BACKUP_PART_BYTES) {
         let bytes = codec::encode(&part);

@@ -90,7 +90,7 @@ pub(super) async fn configure(mut call: Call) -> Outcome {
     Ok(call.json(&done).written(written.index))
 }
 
-fn settings(value: &Value) -> Result<Autopilot, String> {
+pub(super) fn settings(value: &Value) -> Result<Autopilot, String> {
     let mut fields = Fields::of(value, "api.AutopilotConfiguration")?;
     let given = |fields: &mut Fields<'_>, name: &str| fields.take(name).is_some();
     let defaults = Autopilot::default();

@@ -249,7 +249,7 @@ fn warned(output: Output, node: &str) -> Output {
 }
 
 /// What a body registers, and the data center that it names.
-fn registration(value: &Value, own: &str) -> Result<(Registration, String), Failure> {
+pub(super) fn registration(value: &Value, own: &str) -> Result<(Registration, String), Failure> {
     let decode = |text: String| Failure::decode(&text);
     let mut fields = Fields::of(value, "structs.RegisterRequest").map_err(decode)?;
     let datacenter = fields.text("Datacenter").map_err(decode)?;
@@ -455,17 +455,7 @@ fn definition_part(outer: &mut Fields<'_>) -> Result<CheckDefinition, String> {
 /// `PUT /v1/catalog/deregister`: true always.
 pub(super) async fn deregister(mut call: Call) -> Outcome {
     let value = call.json_body().await?;
-    let decode = |text: String| Failure::decode(&text);
-    let mut fields = Fields::of(&value, "structs.DeregisterRequest").map_err(decode)?;
-    let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-    let datacenter = fields.text("Datacenter").map_err(decode)?;
-    let removal = Deregistration {
-        node: fields.text("Node").map_err(decode)?,
-        service: filled(fields.text("ServiceID").map_err(decode)?),
-        check: filled(fields.text("CheckID").map_err(decode)?),
-    };
-    fields.ignore(&["Address", "Token", "Namespace", "Partition", "PeerName", "WriteRequest"]);
-    fields.finish().map_err(decode)?;
+    let (removal, datacenter) = deregistration(&value)?;
     call.own_datacenter(&datacenter)?;
     call.check_datacenter()?;
     if removal.node.is_empty() {
@@ -476,6 +466,22 @@ pub(super) async fn deregister(mut call: Call) -> Outcome {
     let written = call.write(Command::Deregister(removal)).await?;
     let output = call.json(&true).written(written.index);
     Ok(if owned { warned(output, &node) } else { output })
+}
+
+/// What is to go, and the data center that the body names.
+pub(super) fn deregistration(value: &Value) -> Result<(Deregistration, String), Failure> {
+    let decode = |text: String| Failure::decode(&text);
+    let mut fields = Fields::of(value, "structs.DeregisterRequest").map_err(decode)?;
+    let filled = |text: String| Some(text).filter(|text| !text.is_empty());
+    let datacenter = fields.text("Datacenter").map_err(decode)?;
+    let removal = Deregistration {
+        node: fields.text("Node").map_err(decode)?,
+        service: filled(fields.text("ServiceID").map_err(decode)?),
+        check: filled(fields.text("CheckID").map_err(decode)?),
+    };
+    fields.ignore(&["Address", "Token", "Namespace", "Partition", "PeerName", "WriteRequest"]);
+    fields.finish().map_err(decode)?;
+    Ok((removal, datacenter))
 }
 
 #[cfg(test)]

@@ -167,23 +167,29 @@ pub(super) fn read(state: &[u8]) -> Result<(Backup, LeftOut), Broken> {
     let mut rest = state;
     let mut taken = Taken::default();
     let broken = |rest: &[u8], what| Broken { at: state.len() - rest.len(), what };
-    msgpack::read(&mut rest).map_err(|what| broken(rest, what))?;
+    (_, rest) = bounded(rest).map_err(|what| broken(rest, what))?;
     while let Some((byte, behind)) = rest.split_first() {
         let fail = |what| broken(rest, what);
         let kind = kind(*byte).ok_or_else(|| fail(format!("unknown kind of record {byte}")))?;
-        // A record that claims more than this is not looked at to its end.
-        let bounded = behind.get(..BODY_BYTES_MAX).unwrap_or(behind);
-        let mut left = bounded;
-        let record = msgpack::read(&mut left).map_err(|what| {
-            let long = what == msgpack::CUT && bounded.len() < behind.len();
-            fail(if long { format!("longer than {BODY_BYTES_MAX} bytes") } else { what })
-        })?;
+        let (record, behind) = bounded(behind).map_err(fail)?;
         taken
             .record(kind, &record)
             .map_err(|what| fail(format!("record of kind {byte}: {what}")))?;
-        rest = behind.get(bounded.len() - left.len()..).unwrap_or_default();
+        rest = behind;
     }
     Ok(taken.end())
+}
+
+/// The value in front, and what is behind it. One that claims more than a body may have is not
+/// looked at to its end: each of its bytes may cost thirty in memory.
+fn bounded(bytes: &[u8]) -> Result<(Packed<'_>, &[u8]), String> {
+    let front = bytes.get(..BODY_BYTES_MAX).unwrap_or(bytes);
+    let mut left = front;
+    let value = msgpack::read(&mut left).map_err(|what| {
+        let long = what == msgpack::CUT && front.len() < bytes.len();
+        if long { format!("longer than {BODY_BYTES_MAX} bytes") } else { what }
+    })?;
+    Ok((value, bytes.get(front.len() - left.len()..).unwrap_or_default()))
 }
 
 #[derive(Default)]
@@ -463,42 +469,9 @@ mod tests {
         let mut out = HEADER.to_vec();
         for (kind, value) in records {
             out.push(*kind);
-            pack(value, &mut out);
+            msgpack::pack(value, &mut out);
         }
         out
-    }
-
-    /// As Consul packs: lengths in four bytes do as well as its shorter ones.
-    fn pack(value: &Value, out: &mut Vec<u8>) {
-        let length = |count: usize| u32::try_from(count).unwrap().to_be_bytes();
-        match value {
-            Value::Null => out.push(0xc0),
-            Value::Bool(truth) => out.push(if *truth { 0xc3 } else { 0xc2 }),
-            Value::Number(number) => {
-                out.push(0xd3);
-                out.extend(number.as_i64().unwrap().to_be_bytes());
-            }
-            Value::String(text) => {
-                out.push(0xdb);
-                out.extend(length(text.len()));
-                out.extend(text.bytes());
-            }
-            Value::Array(items) => {
-                out.push(0xdd);
-                out.extend(length(items.len()));
-                for item in items {
-                    pack(item, out);
-                }
-            }
-            Value::Object(fields) => {
-                out.push(0xdf);
-                out.extend(length(fields.len()));
-                for (name, value) in fields {
-                    pack(&Value::String(name.clone()), out);
-                    pack(value, out);
-                }
-            }
-        }
     }
 
     fn node(name: &str) -> Value {
@@ -617,6 +590,11 @@ mod tests {
             ([HEADER, b"\x02\xdb\xff\xff\xff\xffx"].concat(), "cut short".to_owned()),
             ([HEADER, b"\x02\xdf\xff\xff\xff\xff\x01"].concat(), "cut short".to_owned()),
             (state(&[(0, json!([1]))]), "record of kind 0: json: cannot unmarshal".to_owned()),
+            (
+                [&b"\x81\xa9LastIndex\xdd\xff\xff\xff\xff"[..], &vec![0xc0; BODY_BYTES_MAX]]
+                    .concat(),
+                format!("byte 0: longer than {BODY_BYTES_MAX} bytes"),
+            ),
             (
                 state(&[(2, json!({"Value": "x".repeat(BODY_BYTES_MAX)}))]),
                 format!("longer than {BODY_BYTES_MAX} bytes"),

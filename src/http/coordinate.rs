@@ -31,7 +31,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 }
 
 /// What a body says, and the data center that it names.
-fn parse(value: &Value) -> Result<(NodeCoordinate, String), Failure> {
+pub(super) fn parse(value: &Value) -> Result<(NodeCoordinate, String), Failure> {
     let decode = |text: String| Failure::decode(&text);
     let mut fields = Fields::of(value, "structs.CoordinateUpdateRequest").map_err(decode)?;
     let datacenter = fields.text("Datacenter").map_err(decode)?;

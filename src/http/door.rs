@@ -340,7 +340,7 @@ fn redirect(path: &str, query: Option<&str>, method: &Method) -> Response<Body> 
 }
 
 /// Whether the caller takes gzip; one with weight 0 is refused.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let all = headers.get_all(ACCEPT_ENCODING).into_iter();
     let mut parts = all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
     parts.any(|part| {

@@ -129,7 +129,7 @@ fn on_a_server(call: &Call) -> Result<(), Failure> {
     Err(Failure::internal("keyring operations must run against a server node"))
 }
 
-fn key(value: &Value) -> Result<String, String> {
+pub(super) fn key(value: &Value) -> Result<String, String> {
     let mut fields = Fields::of(value, "agent.keyringArgs")?;
     let key = fields.text("Key")?;
     fields.ignore(&["Token", "RelayFactor", "LocalOnly"]);

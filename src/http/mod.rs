@@ -1,8 +1,6 @@
-//! The HTTP door: Consul's API, byte for byte where clients look, over the client, the agent and
-//! the pool of members.
+//! The HTTP door: Consul's API, byte for byte where clients look.
 //!
-//! *Never*: the store or the replica; a body, a head or a connection without a bound; JSON names
-//! outside `wire` and the readers of bodies.
+//! *Never*: the store or the replica; anything unbounded; JSON names outside `wire` and readers.
 //! *Why* no router of axum: Consul cleans paths, redirects and answers 404, 405 and OPTIONS in a
 //! way of its own, and keys are paths; one table and one scan say all of it.
 
@@ -23,6 +21,8 @@ mod encodings;
 mod error;
 mod event;
 mod filter;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod health;
 mod host;
 mod json;

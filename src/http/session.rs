@@ -52,13 +52,15 @@ fn named_datacenter(value: &Value) -> String {
 
 /// What this agent brings to a session: the node where none is named, and the shortest TTL.
 #[derive(Clone, Copy)]
-struct Own<'a> {
-    node: &'a str,
-    ttl_min: Duration,
+pub(super) struct Own<'a> {
+    /// The node's name.
+    pub node: &'a str,
+    /// The shortest TTL.
+    pub ttl_min: Duration,
 }
 
 /// What a body asks for; unknown fields are passed over, as Consul does here.
-fn spec(value: &Value, id: SessionId, own: Own<'_>) -> Result<SessionSpec, Failure> {
+pub(super) fn spec(value: &Value, id: SessionId, own: Own<'_>) -> Result<SessionSpec, Failure> {
     let decode = |text: String| Failure::decode(&text);
     let mut fields = Fields::of(value, "structs.Session").map_err(decode)?;
     let lock_delay_ms = lock_delay_ms(fields.take("LockDelay")).map_err(decode)?;

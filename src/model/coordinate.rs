@@ -12,7 +12,17 @@ const NANOS_A_SECOND: f64 = 1_000_000_000.0;
 
 /// A finite number, compared by its bits, so that equal state is equal on every replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
 pub struct Real(u64);
+
+/// What travels is looked at as what is measured: others send their bits.
+impl TryFrom<u64> for Real {
+    type Error = &'static str;
+
+    fn try_from(bits: u64) -> Result<Self, Self::Error> {
+        Self::of(f64::from_bits(bits)).ok_or("a coordinate is no finite number")
+    }
+}
 
 impl Real {
     /// The number; `None` if it is no number or not finite.
@@ -87,6 +97,16 @@ mod tests {
             (at(0.0, 0.0, -1.0), at(0.5, 0.0, 0.0), 500_000_000),
         ] {
             assert_eq!((a.nanos_to(&b), b.nanos_to(&a)), (want, want));
+        }
+    }
+
+    #[test]
+    fn only_finite_numbers_are_read() {
+        let encoded = |bits: u64| crate::codec::encode(&bits);
+        let read = |bits: u64| crate::codec::decode::<Real>(&encoded(bits)).ok().map(Real::get);
+        assert_eq!(read(1.5_f64.to_bits()).map(f64::to_bits), Some(1.5_f64.to_bits()));
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(read(number.to_bits()).map(f64::to_bits), None);
         }
     }
 

@@ -10,6 +10,8 @@ mod change;
 mod command;
 mod coordinate;
 mod event;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod ids;
 mod kv;
 mod member;

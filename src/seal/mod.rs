@@ -11,6 +11,8 @@
 
 mod error;
 mod file;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod key;
 mod keyring;
 mod notes;

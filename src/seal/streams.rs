@@ -23,7 +23,7 @@ const MAGIC: [u8; 4] = [0xd5, 0x9e, 0x53, 0xf5];
 /// Version of the handshake and the records, behind the magic.
 const VERSION: u8 = 1;
 /// Both messages of the handshake: a public key and a tag.
-const MESSAGE_BYTES: usize = 48;
+pub(super) const MESSAGE_BYTES: usize = 48;
 /// The handshake, as Noise names it.
 const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
 
@@ -110,7 +110,7 @@ impl Streams {
     }
 
     /// The state behind the first message, by whichever key opens it.
-    fn opened(
+    pub(super) fn opened(
         &self,
         keys: &[Key],
         mark: [u8; MARK_BYTES],

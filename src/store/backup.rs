@@ -237,10 +237,11 @@ fn put_session(step: &mut Step<'_>, mut session: Session) {
 fn put_key(step: &mut Step<'_>, mut entry: KvEntry) {
     clamp(&mut entry.create, &mut entry.modify);
     entry.session = entry.session.filter(|id| step.tables.sessions.get(*id).is_some());
+    entry.lock_index = entry.lock_index.max(u64::from(entry.session.is_some()));
     step.tables.kv.insert(Arc::new(entry));
 }
 
 fn clamp(create: &mut Index, modify: &mut Index) {
     *create = (*create).min(INDEX_MAX);
-    *modify = (*modify).min(INDEX_MAX);
+    *modify = (*modify).min(INDEX_MAX).max(*create);
 }

@@ -220,7 +220,7 @@ fn read(payload: &Bytes) -> Result<Envelope, Fault> {
 }
 
 /// What has to be stored after a batch: each touched row once, as it stands now.
-fn batch(tables: &Tables, journal: &mut Journal, position: Bytes) -> Batch {
+pub(super) fn batch(tables: &Tables, journal: &mut Journal, position: Bytes) -> Batch {
     let rows = std::mem::take(&mut journal.rows).into_iter();
     let rows = rows.map(|row| {
         let record = tables.record(&row);

@@ -19,6 +19,8 @@ mod engine;
 mod expiry;
 mod fault;
 mod folder;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod kv;
 mod machine;
 #[cfg(feature = "sim")]
@@ -34,7 +36,7 @@ mod txn;
 mod undo;
 mod view;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod invariants;
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ impl View {
     }
 }
 
-fn digest(tables: &Tables) -> (Index, u64) {
+pub(super) fn digest(tables: &Tables) -> (Index, u64) {
     let mut digest = Digest::new();
     digest.add(&codec::encode(&tables.counters.index));
     digest.add(&codec::encode(&tables.counters.last));

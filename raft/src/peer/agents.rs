@@ -98,6 +98,10 @@ impl Guest {
             Kind::Call if self.handles.len() >= AGENT_PENDING => {
                 frame::put(&mut duplex.out, Kind::Busy, seq, b"too many requests");
             }
+            // It would have no place of its own among those that are counted.
+            Kind::Call if self.handles.contains_key(&seq) => {
+                return Err(malformed(format!("request {seq} is under way already")));
+            }
             Kind::Call => {
                 let (work, handle) = abortable(self.inbound.agent(self.from, frame.body));
                 self.under_way.push(work.map(move |answer| (seq, answer)).boxed());
@@ -221,6 +225,17 @@ mod tests {
         let ponged = duplex.reader.next().await.unwrap();
         assert_eq!((ponged.kind, ponged.seq), (Kind::Answer, calls + 2), "there was room again");
         tasks.stop_tasks().await;
+    }
+
+    #[tokio::test]
+    async fn a_sequence_is_of_one_request_at_a_time() {
+        let (mut duplex, served) = connected().await;
+        for _ in 0..2 {
+            frame::put(&mut duplex.out, Kind::Call, 7, &[]);
+        }
+        duplex.flush().await.unwrap();
+        let error = served.await.unwrap_err();
+        assert!(error.to_string().contains("request 7 is under way"), "{error}");
     }
 
     #[test]

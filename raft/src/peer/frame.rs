@@ -152,7 +152,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let covered = length.saturating_add(HEAD_BYTES);
         let whole = covered.saturating_add(TAIL_BYTES);
         if self.buffer.len() < whole {
-            self.buffer.reserve(whole.saturating_sub(self.buffer.len()));
+            // What is announced is not taken on trust: the room grows with what arrives.
+            let missing = whole.saturating_sub(self.buffer.len());
+            self.buffer.reserve(missing.min(self.buffer.len().max(READ_BYTES_MAX)));
             return Ok(None);
         }
         let mut frame = self.buffer.split_to(whole).freeze();

@@ -17,6 +17,8 @@ mod client;
 mod control;
 mod duplex;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod line;
 mod listener;
 mod server;

@@ -149,8 +149,13 @@ pub(super) fn append_request(mut body: Bytes) -> io::Result<AppendEntriesRequest
     }
     let head: AppendHead = decode(&body.split_to(length))?;
     let mut entries = Vec::new();
+    let mut before = head.previous;
     for _ in 0..head.entries {
-        entries.push(entry(&mut body)?);
+        let entry = entry(&mut body)?;
+        let at = types::position(entry.log_id);
+        follows(before, at)?;
+        before = Some(at);
+        entries.push(entry);
     }
     Ok(AppendEntriesRequest {
         vote: types::vote(head.vote),
@@ -158,6 +163,15 @@ pub(super) fn append_request(mut body: Bytes) -> io::Result<AppendEntriesRequest
         entries,
         leader_commit: head.committed.map(types::log_id),
     })
+}
+
+/// Entries with a gap, or of terms that fall, would end at the log, which stops the node.
+fn follows(before: Option<LogPosition>, at: LogPosition) -> io::Result<()> {
+    let next = before.map_or(Some(0), |before| before.index.checked_add(1));
+    if next == Some(at.index) && before.is_none_or(|before| before.term <= at.term) {
+        return Ok(());
+    }
+    Err(malformed(format!("entry {at:?} does not follow {before:?}")))
 }
 
 fn entry(body: &mut Bytes) -> io::Result<RaftLogEntry> {

@@ -6,6 +6,8 @@
 //! half-written is known by its name and removed on the next start.
 
 mod folder;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod receive;
 mod store;
 

@@ -97,6 +97,9 @@ impl Index {
     /// An entry that does not follow the last one.
     pub(super) fn take(&mut self, record: &Record, place: Option<Place>) -> Result<(), String> {
         let Record { kind, term, index, payload } = record;
+        if *index == u64::MAX && *kind != Kind::Vote {
+            return Err(format!("no entry can follow entry {index}"));
+        }
         match kind {
             Kind::Blank | Kind::Normal | Kind::Membership => {
                 if self.slots.is_empty() {

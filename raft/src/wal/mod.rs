@@ -8,6 +8,8 @@
 //! by these a start tells a torn tail, which is cut, from damage, which is a fault.
 
 mod file;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod handle;
 mod index;
 mod record;

@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    fn from_code(code: u8) -> Option<Kind> {
+    pub(super) fn from_code(code: u8) -> Option<Kind> {
         Some(match code {
             1 => Kind::Blank,
             2 => Kind::Normal,

@@ -122,6 +122,6 @@ fn complete(folder: &Folder, index: &Index) -> Result<(), Fault> {
         return Ok(());
     }
     let dir: &Path = &folder.dir;
-    let what = format!("entries from {begin} to {} are missing", index.first - 1);
+    let what = format!("entries from {begin} on are missing: the first is {}", index.first);
     Err(Fault::at(dir, what))
 }

@@ -8,10 +8,14 @@
 
 mod bind;
 mod error;
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 mod grammar;
 mod mesh;
 mod pattern;
 mod quote;
+#[cfg(any(test, feature = "fuzz"))]
+mod sample;
 mod shapes;
 #[cfg(test)]
 mod tests;

@@ -1,53 +1,11 @@
 //! Expressions over fixed records, and nonsense of every kind.
 
-use std::sync::Arc;
-
 use super::grammar;
+use super::sample::record;
 use super::{Fields, Filter, catalog_service, check, instance, node, service};
 use crate::http::error::Failure;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_PATTERNS_MAX};
-use crate::model::{Check, CheckStatus, Instance, Node, Service, ServiceAddress, Weights};
-
-fn pairs(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-fn record() -> Instance {
-    let node = Node {
-        id: "40e4".into(),
-        name: "e1".into(),
-        address: "10.0.0.1".into(),
-        datacenter: "dc1".into(),
-        tagged_addresses: pairs(&[("wan", "198.18.0.1")]),
-        meta: pairs(&[("rack", "r1"), ("my-key", "x")]),
-        ..Node::default()
-    };
-    let lan = ServiceAddress { address: "10.1.1.1".into(), port: 8000 };
-    let service = Service {
-        node: "e1".into(),
-        id: "web1".into(),
-        name: "web".into(),
-        tags: vec!["v1".into(), "Blue".into(), "not".into()],
-        port: 80,
-        meta: pairs(&[("env", "prod"), ("none", "")]),
-        tagged_addresses: [("lan".to_owned(), lan)].into(),
-        weights: Weights { passing: 10, warning: 2 },
-        enable_tag_override: true,
-        proxy: r#"{"destination_service_name": "db", "LocalServicePort": 81, "Upstreams":
-            [{"DestinationName": "a", "LocalBindPort": 1}, {"DestinationName": "b"}]}"#
-            .into(),
-        ..Service::default()
-    };
-    let check = |id: &str, status, output: &str| {
-        let output = output.to_owned();
-        Arc::new(Check { id: id.into(), status, output, ..Check::default() })
-    };
-    let checks = vec![
-        check("c1", CheckStatus::Passing, "all good"),
-        check("c2", CheckStatus::Warning, "line1\nline2"),
-    ];
-    Instance { node: Arc::new(node), service: Arc::new(service), checks }
-}
+use crate::model::Instance;
 
 fn keeps<T: 'static>(text: &str, fields: Fields<T>, record: &T) -> bool {
     Filter::parse(text, fields).unwrap_or_else(|why| panic!("{text}: {why}")).keeps(record)

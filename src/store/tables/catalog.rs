@@ -271,7 +271,7 @@ impl Catalog {
     }
 
     /// How many entries the indexes have: nodes by id, by address, instances, checks by state.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn listed(&self) -> [usize; 4] {
         let instances = self.services.values().map(|service| service.instances.len()).sum();
         let checks = self.checks_by_state.values().map(BTreeSet::len).sum();
@@ -279,7 +279,7 @@ impl Catalog {
     }
 
     /// How many instances are listed by an address of their own.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn listed_addresses(&self) -> usize {
         self.services_by_address.len()
     }

@@ -77,7 +77,7 @@ impl KvTable {
     }
 
     /// All holders with their keys.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn holders(&self) -> &BTreeMap<SessionId, BTreeSet<String>> {
         &self.by_session
     }

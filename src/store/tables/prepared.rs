@@ -132,7 +132,7 @@ impl PreparedTable {
     }
 
     /// How many entries the indexes by name, by template and by session have.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn listed(&self) -> [usize; 3] {
         let by_session = self.of_sessions.values().map(BTreeSet::len).sum();
         [self.by_name.len(), self.templates.len(), by_session]

@@ -83,7 +83,7 @@ impl SessionTable {
     }
 
     /// How many entries the indexes by node and by check have.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn listed(&self) -> (usize, usize) {
         let by_node = self.of_nodes.values().map(BTreeSet::len).sum();
         (by_node, self.of_checks.values().map(BTreeSet::len).sum())
