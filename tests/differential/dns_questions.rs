@@ -269,8 +269,7 @@ pub(super) const THE_REST: &[Ask] = &[
 /// Messages that no ordinary asker sends.
 pub(super) const ODDITIES: &[Ask] = &[
     raw("no question", || head(0x0100, [0, 0])),
-    raw("two questions", || [head(0x0100, [2, 0]), web(), web()].concat())
-        .differs(&QUESTION_COMES_BACK),
+    raw("two questions", || [head(0x0100, [2, 0]), web(), web()].concat()),
     raw("an update", || [head(0x2800, [1, 0]), web()].concat()).differs(&QUESTION_COMES_BACK),
     raw("a status", || [head(0x1000, [1, 0]), web()].concat()).differs(&QUESTION_COMES_BACK),
     raw("a reply", || [head(0x8100, [1, 0]), web()].concat()),
