@@ -77,8 +77,8 @@ impl Clock {
         environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Whether a process that runs has loaded the library, and so asks this clock.
-    pub fn is_asked_by(&self, pid: u32) -> bool {
+    /// Whether a process that runs has loaded the library. One of Go's asks past it all the same.
+    pub fn is_loaded_by(&self, pid: u32) -> bool {
         let loaded = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         loaded.contains(&self.library.display().to_string())
     }

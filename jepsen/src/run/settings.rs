@@ -64,7 +64,10 @@ impl Settings {
             Some(other) => Some(find_binary(Some(other))?),
             None => None,
         };
-        Ok(Equipment::of(&self.nemesis, self.seed, other))
+        let mut equipment = Equipment::of(&self.nemesis, self.seed, other);
+        // Go asks the kernel, past the library that lies.
+        equipment.clock &= self.target == targets::Kind::Ours;
+        Ok(equipment)
     }
 
     /// How fresh reads are. Consul's default is not linearizable, by its own documentation.

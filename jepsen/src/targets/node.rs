@@ -122,13 +122,13 @@ impl Node {
         self.daemon.resume();
     }
 
-    /// Sets the clock; refused where the program does not ask it for the time.
+    /// Sets the clock; refused where the program runs without the library that tells it.
     pub(super) fn set_clock(&mut self, skew: Skew) -> Effect {
         let pid = self.pid();
         let clock = self.clock.as_ref().ok_or(NotDone::Impossible)?;
         clock.set(skew)?;
         match pid {
-            Some(pid) if !clock.is_asked_by(pid) => {
+            Some(pid) if !clock.is_loaded_by(pid) => {
                 Err(NotDone::Refused("the program has the machine's own clock".to_owned()))
             }
             _ => Ok(()),
