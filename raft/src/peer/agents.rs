@@ -234,7 +234,8 @@ mod tests {
             frame::put(&mut duplex.out, Kind::Call, 7, &[]);
         }
         duplex.flush().await.unwrap();
-        let error = served.await.unwrap_err();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), served).await;
+        let error = ended.expect("the connection ends").unwrap_err();
         assert!(error.to_string().contains("request 7 is under way"), "{error}");
     }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::language::{command, envelope, session};
-use crate::model::{Answer, Backup, ClusterTime, Command, Index, Query, Refusal, Renewal, Reply};
+use crate::model::{
+    Answer, Backup, ClusterTime, Command, Index, KvEntry, Query, Refusal, Renewal, Reply,
+};
 use crate::store::{Store, View};
 
 /// Every kind of command, with a renewal, an expiry, and things that came and went.
@@ -168,6 +170,25 @@ fn a_backup_taken_back_leaves_nothing_else_on_disk() {
     let (_store, view) = Store::open(dir.path()).unwrap();
     assert_eq!(view.digest(), digest);
     assert_eq!(*view.query(&Query::Backup).answer, Answer::Backup(Box::new(kept)));
+}
+
+#[test]
+fn what_a_backup_gets_wrong_is_set_right() {
+    let dir = folder();
+    let (mut store, view) = filled(dir.path());
+    let Answer::Backup(backup) = &*view.query(&Query::Backup).answer else { panic!("a backup") };
+    let mut backup = Backup::clone(backup);
+    let mut entry = KvEntry::clone(backup.kv.first().expect("there are keys"));
+    (entry.create, entry.modify, entry.lock_index) = (Index(9), Index(3), 0);
+    entry.session = Some(session("s3"));
+    backup.kv[0] = entry.clone();
+    let restore = envelope(0, Vec::new(), &Command::Restore(Box::new(backup)));
+    store.apply(&[restore], "p10".into()).unwrap();
+    let Answer::Kv(found) = &*view.query(&Query::Kv(entry.key.clone())).answer else {
+        panic!("keys")
+    };
+    let is = (found[0].create, found[0].modify, found[0].lock_index);
+    assert_eq!(is, (Index(9), Index(9), 1), "changed when it was made, acquired once");
 }
 
 #[test]
