@@ -16,7 +16,7 @@ use crate::limits;
 use crate::log::LogStore;
 use crate::machine::{Adapter, Machine, StateMachine};
 use crate::options::Options;
-use crate::peer::{Agents, Identity, Listener, Peers, Server};
+use crate::peer::{Agents, Identity, Listener, Peers, Promise, Server};
 use crate::propose;
 use crate::snapshot::SnapshotStore;
 use crate::status::Status;
@@ -77,6 +77,7 @@ pub(crate) async fn start(
         inbound,
         snapshots: Arc::clone(&snapshots),
         agents: Agents::default(),
+        promise: peers.promise(),
         contact: Arc::clone(&contact),
     };
     failpoint!("start.peers.before");
@@ -131,6 +132,7 @@ fn identity(options: &Options) -> Identity {
         wire: options.wire.clone(),
         window: options.window,
         patience: options.election.0,
+        promise: Arc::new(Promise::new(election_timeout(options))),
     }
 }
 
@@ -159,25 +161,31 @@ async fn start_core(
     Ok(core)
 }
 
+/// openraft waits for the leader's lease, which is its longest timeout, and then for a random
+/// timeout: so a silence of up to the longest is a lease of half of it and a timeout of up to the
+/// same.
+fn lease(options: &Options) -> Duration {
+    options.election.1 / 2
+}
+
+/// The shortest of those timeouts, and between two tries of the same node to be elected. It must
+/// outlast the longest pause between two heartbeats, which is one and a half of them and a tick.
+fn election_timeout(options: &Options) -> Duration {
+    options.election.0.saturating_sub(lease(options)).max(options.heartbeat * 2)
+}
+
 fn config(options: &Options) -> Result<Config, Fault> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let heartbeat = millis(options.heartbeat);
-    let (shortest, longest) = (millis(options.election.0), millis(options.election.1));
-    // openraft waits for the leader's lease, which is its longest timeout, and then for a random
-    // timeout: so a silence of up to `longest` is a lease of half of it and a timeout of up to
-    // the same. The shortest timeout must outlast the longest pause between two heartbeats, which
-    // is one and a half of them and a tick.
-    let lease = longest / 2;
-    let timeout = shortest.saturating_sub(lease).max(heartbeat * 2);
     let config = Config {
         cluster_name: options.cluster.clone(),
         heartbeat_interval: heartbeat,
         heartbeat_min_interval: Some(heartbeat / 2),
-        election_timeout_min: timeout,
-        election_timeout_max: lease,
+        election_timeout_min: millis(election_timeout(options)),
+        election_timeout_max: millis(lease(options)),
         // B25: who was away deposes the leader when it comes back.
         enable_pre_vote: Some(!planted!("planted_b25")),
-        quorum_loss_probe_interval: Some(longest.saturating_mul(2)),
+        quorum_loss_probe_interval: Some(millis(options.election.1).saturating_mul(2)),
         enable_leader_restore: Some(false),
         max_payload_entries: limits::BATCH_ENTRIES as u64,
         snapshot_policy: SnapshotPolicy::Never,

@@ -25,6 +25,7 @@ use super::control::{self, Ask, Manners};
 use super::duplex::Duplex;
 use super::frame::Kind;
 use super::line::Wire;
+use super::promise::Promise;
 use super::stream::Session;
 use super::wire::{self, Appended, Hello, Lane, PROTOCOL, Transferred, Voted};
 use super::{frame, snapshot};
@@ -34,7 +35,7 @@ use crate::limits::{CONTROL_PENDING, CONTROL_QUEUE, ENTRY_BYTES_MAX, SNAPSHOT_CA
 use crate::options::{NodeId, Peer};
 use crate::snapshot::SnapshotFolder;
 use crate::tasks::Tasks;
-use crate::types::{self, Types, Vote};
+use crate::types::{self, LeaderId, Types, Vote};
 
 /// Pauses between two tries to reach a peer that cannot be reached; the last one goes on.
 const BACKOFF_MS: [u64; 4] = [50, 100, 200, 400];
@@ -52,6 +53,8 @@ pub(crate) struct Identity {
     pub(crate) window: usize,
     /// A connection on which nothing comes back for this long is given up.
     pub(crate) patience: Duration,
+    /// To whom this node said yes in a pre-vote; it may have been itself.
+    pub(crate) promise: Arc<Promise>,
 }
 
 /// The peers, and the control connections to them. Cheap to clone.
@@ -111,6 +114,11 @@ impl Peers {
 
     pub(super) fn identity(&self) -> &Identity {
         &self.inner.identity
+    }
+
+    /// To whom this node said yes in a pre-vote.
+    pub(crate) fn promise(&self) -> Arc<Promise> {
+        Arc::clone(&self.identity().promise)
     }
 
     /// Notes the address that the membership gives.
@@ -341,6 +349,11 @@ impl RaftNetworkV2<Types> for Network {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Rpc<VoteResponse<Types>> {
+        let LeaderId { term, voted_for } = rpc.vote.leader_id;
+        if !self.peers.identity().promise.give(voted_for, term) {
+            let what = format!("another node was promised the vote of term {term}");
+            return Err(RPCError::Unreachable(Unreachable::from_string(what)));
+        }
         let body = Bytes::from(codec::encode(&wire::vote_ask(&rpc)));
         let answer = self.ask(Kind::PreVote, body, &option).await?;
         let voted: Voted = decode(&answer)?;

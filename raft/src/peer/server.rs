@@ -17,6 +17,7 @@ use super::duplex::{Duplex, send, timed_out};
 use super::frame::{self, Frame, Kind, malformed};
 use super::line::Wire;
 use super::listener::{Incoming, Listener};
+use super::promise::Promise;
 use super::wire::{self, Appended, Hello, Lane, ReadIndex, SnapshotHead, Transferred};
 use crate::barrier::policy;
 use crate::codec;
@@ -27,7 +28,7 @@ use crate::limits::{
 use crate::options::NodeId;
 use crate::snapshot::SnapshotStore;
 use crate::tasks::{Tasks, blocking};
-use crate::types::{self, Core, Types};
+use crate::types::{self, Core, LeaderId, Types};
 
 /// Pause after a failed `accept` (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) snapshots: Arc<SnapshotStore>,
     pub(crate) agents: Agents,
+    /// To whom this node said yes in a pre-vote.
+    pub(crate) promise: Arc<Promise>,
     /// When a leader was last heard from.
     pub(crate) contact: Arc<Mutex<Option<Instant>>>,
 }
@@ -197,7 +200,10 @@ impl Server {
 
     async fn pre_vote(self, body: Bytes) -> Result<Bytes, String> {
         let ask = wire::decode(&body).map_err(text)?;
-        let response = self.core.pre_vote(wire::vote_request(&ask)).await.map_err(text)?;
+        let request = wire::vote_request(&ask);
+        let LeaderId { term, voted_for } = request.vote.leader_id;
+        let mut response = self.core.pre_vote(request).await.map_err(text)?;
+        response.vote_granted = response.vote_granted && self.promise.give(voted_for, term);
         Ok(encoded(&wire::voted(&response)))
     }
 
