@@ -112,7 +112,7 @@ impl Server {
     pub(crate) async fn end(&mut self, world: &'static World, end: End, kept: usize) {
         world.net.end(self.number);
         match end {
-            End::Kill => world.disk.cut(&self.dir, 1000),
+            End::Kill => world.disk.kill(&self.dir),
             End::Power(sectors) => world.disk.cut(&self.dir, sectors),
         }
         portolan::store::cut(&self.dir, |writes| writes * kept / 1000);

@@ -1,10 +1,14 @@
 //! Disks that forget what was not synced. The files are real ones (in memory, best); what is kept
 //! here is how to take back what a loss of power would take.
+//!
+//! A sync that failed is as on Linux: what was to be synced can be read until the power goes, and
+//! no later sync brings it to the disk, because its pages count as clean. Source: Rebello et al.,
+//! "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,20 +45,34 @@ struct State {
     faults: BTreeMap<PathBuf, DiskFaults>,
 }
 
-/// What was written to one open file and is not synced yet.
+/// What was written to one open file and would not all be there after a loss of power.
 #[derive(Debug)]
 struct Journal {
     file: File,
-    writes: Mutex<Vec<Unsynced>>,
-    /// The power was cut: whoever still holds the file belongs to the past.
+    /// What the file is known by, under whatever name.
+    inode: u64,
+    writes: Mutex<Vec<Write>>,
+    /// The process ended: whoever still holds the file belongs to the past.
     dead: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Unsynced {
+struct Write {
     offset: u64,
     before: Vec<u8>,
     after: Vec<u8>,
+    fate: Fate,
+}
+
+/// What a loss of power does to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Some of its sectors are there.
+    Open,
+    /// Nothing of it is there: its sync failed.
+    Lost,
+    /// All of it is there, and it is only known because it came after one that is lost.
+    Kept,
 }
 
 /// One open file on a simulated disk.
@@ -76,29 +94,37 @@ impl Disk {
         self.state.lock().faults.insert(dir.to_owned(), faults);
     }
 
-    /// Cuts the power of everything below `dir`: who has a file open there can do nothing more
-    /// with it, and of what was not synced each sector is kept with a chance of `kept` in a
-    /// thousand. With 1,000 it is a process that was killed, whose writes the system still has.
+    /// Ends the process that works below `dir`: it can do nothing more with its files, and the
+    /// system still has what it wrote.
+    pub fn kill(&self, dir: &Path) {
+        let state = self.state.lock();
+        let here = state.files.iter().filter(|(path, _)| path.starts_with(dir));
+        here.for_each(|(_, journal)| journal.dead.store(true, Ordering::SeqCst));
+    }
+
+    /// Cuts the power of everything below `dir`: as [`Disk::kill`], and of what was not synced each
+    /// sector is kept with a chance of `kept` in a thousand.
     pub fn cut(&self, dir: &Path, kept: u32) {
+        self.kill(dir);
         let mut state = self.state.lock();
         let State { rng, files, .. } = &mut *state;
         files.retain(|(path, journal)| {
             let here = path.starts_with(dir);
             if here {
-                journal.dead.store(true, Ordering::SeqCst);
                 journal.forget(rng, kept);
             }
             !here
         });
     }
 
-    pub(super) fn file(&self, file: File, path: &Path) -> DiskFile {
-        let (writes, dead) = (Mutex::default(), AtomicBool::new(false));
-        let journal = Arc::new(Journal { file, writes, dead });
+    pub(super) fn file(&self, file: File, path: &Path) -> io::Result<DiskFile> {
+        let inode = file.metadata()?.ino();
         let mut state = self.state.lock();
-        state.files.retain(|(_, journal)| Arc::strong_count(journal) > 1);
+        let writes = Mutex::new(state.left_behind(inode));
+        let journal = Arc::new(Journal { file, inode, writes, dead: AtomicBool::new(false) });
+        state.files.retain(|(_, journal)| journal.matters());
         state.files.push((path.to_owned(), Arc::clone(&journal)));
-        DiskFile { path: path.to_owned(), journal }
+        Ok(DiskFile { path: path.to_owned(), journal })
     }
 
     /// How long a group of writes takes in `dir`.
@@ -119,6 +145,17 @@ impl Disk {
 }
 
 impl State {
+    /// What processes that ended wrote to a file and left in the system's memory.
+    fn left_behind(&mut self, inode: u64) -> Vec<Write> {
+        let mut left = Vec::new();
+        for (_, journal) in &self.files {
+            if journal.inode == inode && journal.dead.load(Ordering::SeqCst) {
+                left.append(&mut journal.writes.lock());
+            }
+        }
+        left
+    }
+
     fn faults(&self, path: &Path) -> DiskFaults {
         let found = self.faults.iter().find(|(dir, _)| path.starts_with(dir));
         found.map(|(_, faults)| faults.clone()).unwrap_or_default()
@@ -133,6 +170,28 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether anybody can still write to it, or a loss of power would change it.
+    fn matters(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || !self.writes.lock().is_empty()
+    }
+
+    fn synced(&self) {
+        let mut writes = self.writes.lock();
+        let lost = writes.iter().position(|write| write.fate == Fate::Lost);
+        let before = lost.unwrap_or(writes.len());
+        writes.drain(..before);
+        writes.iter_mut().filter(|write| write.fate == Fate::Open).for_each(|write| {
+            write.fate = Fate::Kept;
+        });
+    }
+
+    fn not_synced(&self) {
+        let mut writes = self.writes.lock();
+        writes.iter_mut().filter(|write| write.fate == Fate::Open).for_each(|write| {
+            write.fate = Fate::Lost;
+        });
+    }
+
     /// Puts back what was there before, then again what happened to be written.
     fn forget(&self, rng: &mut StdRng, kept: u32) {
         let writes = std::mem::take(&mut *self.writes.lock());
@@ -143,8 +202,13 @@ impl Journal {
             put(&write.before, write.offset);
         }
         for write in &writes {
+            let chance = match write.fate {
+                Fate::Open => kept,
+                Fate::Lost => 0,
+                Fate::Kept => 1000,
+            };
             for (sector, bytes) in write.after.chunks(SECTOR).enumerate() {
-                if rng.random_range(0..1000) < kept {
+                if rng.random_range(0..1000) < chance {
                     put(bytes, write.offset + (sector * SECTOR) as u64);
                 }
             }
@@ -166,16 +230,19 @@ impl DiskFile {
             }
         }
         let after = bytes.to_vec();
-        self.journal.writes.lock().push(Unsynced { offset, before, after });
+        self.journal.writes.lock().push(Write { offset, before, after, fate: Fate::Open });
         Ok(())
     }
 
     /// From here on what was written stays.
     pub(crate) fn syncs(&self) -> io::Result<()> {
         self.journal.alive()?;
-        self.faults(|faults| faults.sync_errors)?;
-        self.journal.writes.lock().clear();
-        Ok(())
+        let synced = self.faults(|faults| faults.sync_errors);
+        match synced {
+            Ok(()) => self.journal.synced(),
+            Err(_) => self.journal.not_synced(),
+        }
+        synced
     }
 
     fn faults(&self, of: impl Fn(&DiskFaults) -> u32) -> io::Result<()> {

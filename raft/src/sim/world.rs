@@ -51,7 +51,7 @@ pub fn world() -> Option<&'static World> {
 
 pub(crate) fn disk_file(file: &File, path: &Path) -> io::Result<Option<DiskFile>> {
     let Some(world) = WORLD.get() else { return Ok(None) };
-    Ok(Some(world.disk.file(file.try_clone()?, path)))
+    Ok(Some(world.disk.file(file.try_clone()?, path)?))
 }
 
 pub(crate) async fn disk_time(dir: &Path) {

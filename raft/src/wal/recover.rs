@@ -1,4 +1,5 @@
-//! What a start finds on disk: every record in order, a torn tail cut, anything else a fault.
+//! What a start finds on disk: every record in order, a torn tail cut, anything else a fault. What
+//! is not known to be synced is written once more: it may be in the system's memory only.
 
 use std::path::Path;
 
@@ -23,23 +24,30 @@ pub(super) fn recover(
     index: &mut Index,
     cache_bytes: usize,
 ) -> Result<Option<End>, Fault> {
-    let mut before: Option<(End, Bytes)> = None;
+    let mut before: Option<(Found, Bytes)> = None;
     for number in numbers {
         let path = folder.path(*number);
         let bytes = Bytes::from(std::fs::read(&path).map_err(|e| Fault::at(&path, e))?);
         let (segment, end_before) = folder.read(*number, &bytes)?;
-        if let Some((end, _)) = &before {
-            follows(end, *number, end_before)?;
+        if let Some((found, _)) = &before {
+            follows(&found.end, *number, end_before)?;
         }
-        let end = replay(segment, &bytes, index)?;
+        let found = replay(segment, &bytes, index)?;
         index.trim(cache_bytes);
-        before = Some((end, bytes));
+        before = Some((found, bytes));
     }
-    let Some((end, bytes)) = before else { return Ok(None) };
+    let Some((Found { end, synced }, bytes)) = before else { return Ok(None) };
     failpoint!("wal.recover.before_cut", Fault);
     cut(&end, &bytes)?;
     complete(folder, index)?;
+    write_again(&end, synced, &bytes).map_err(|e| Fault::at(&end.segment.path, e))?;
     Ok(Some(end))
+}
+
+/// A segment's records, and up to where they say that they were synced.
+struct Found {
+    end: End,
+    synced: u32,
 }
 
 /// A segment must end where its successor says that it ended.
@@ -56,11 +64,12 @@ fn follows(end: &End, number: u64, end_before: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-fn replay(segment: Segment, bytes: &Bytes, index: &mut Index) -> Result<End, Fault> {
+fn replay(segment: Segment, bytes: &Bytes, index: &mut Index) -> Result<Found, Fault> {
     let number = segment.number;
     let stored = segment.stored();
     index.files.insert(number, stored);
     let mut end = End { link: segment.link, segment, offset: SEGMENT_HEADER };
+    let mut synced = SEGMENT_HEADER;
     loop {
         let rest = bytes.slice(end.offset as usize..);
         let Some(read) = record::decode(number, end.offset, &rest) else { break };
@@ -78,8 +87,9 @@ fn replay(segment: Segment, bytes: &Bytes, index: &mut Index) -> Result<End, Fau
         let size = u32::try_from(read.record.size()).expect("a record is bounded");
         end.link = read.crc;
         end.offset += size;
+        synced = synced.max(read.synced);
     }
-    Ok(end)
+    Ok(Found { end, synced })
 }
 
 /// Makes the end of the last segment a clean end, or says that this is no torn tail.
@@ -95,6 +105,15 @@ fn cut(end: &End, bytes: &Bytes) -> Result<(), Fault> {
     }
     tracing::warn!(file = %end.segment.path.display(), offset = at, "cut the torn tail");
     zero(&end.segment, at, torn - at).map_err(|e| Fault::at(&end.segment.path, e))
+}
+
+/// Has what was not synced go to the disk with the next sync. A process may have ended because a
+/// sync failed, and then the system takes those pages for clean: it shows what they hold until the
+/// power goes, and writes them only if they are written anew. Source: Rebello et al., "Can
+/// Applications Recover from fsync Failures?", USENIX ATC 2020.
+fn write_again(end: &End, synced: u32, bytes: &Bytes) -> std::io::Result<()> {
+    let from = synced.min(end.offset);
+    end.segment.file.write_all_at(&bytes[from as usize..end.offset as usize], from.into())
 }
 
 fn zero(segment: &Segment, at: usize, length: usize) -> std::io::Result<()> {
