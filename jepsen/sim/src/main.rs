@@ -9,6 +9,7 @@
 mod act;
 mod arena;
 mod clients;
+mod elections;
 mod judge;
 mod many;
 mod plan;

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 
 use crate::arena::Arena;
 use crate::clients::Client;
-use crate::judge;
 use crate::plan::Plan;
 use crate::storm::Storm;
+use crate::{elections, judge};
 
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,6 +122,7 @@ async fn weather(
     }
     judge::converges(arena, Duration::from_secs(20)).await?;
     judge::reads_all(arena).await;
+    elections::judge(world, arena).await?;
     match world.witness.broken().first() {
         Some(first) => Err(first.clone()),
         None => Ok(()),
