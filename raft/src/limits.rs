@@ -133,6 +133,12 @@ pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 /// that the peer needs to catch up from there.
 pub(crate) const SNAPSHOT_CATCH_UP: Duration = Duration::from_secs(10);
 
+/// Pause after a snapshot that could not be taken; each further one is twice as long.
+pub(crate) const SNAPSHOT_RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest of those pauses: the log grows meanwhile.
+pub(crate) const SNAPSHOT_RETRY_LONGEST: Duration = Duration::from_mins(1);
+
 /// Time to take over a received snapshot.
 pub(crate) const SNAPSHOT_INSTALL: Duration = Duration::from_mins(10);
 

@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec;
 use crate::error::Fault;
-use crate::limits::{BATCH_BYTES, BATCH_ENTRIES, MACHINE_QUEUE};
+use crate::limits::{
+    BATCH_BYTES, BATCH_ENTRIES, MACHINE_QUEUE, SNAPSHOT_RETRY_FIRST, SNAPSHOT_RETRY_LONGEST,
+};
 use crate::snapshot::{SnapshotFolder, SnapshotStore};
 use crate::tasks::Tasks;
 use crate::types::{LogId, Payload, Position, StoredMembership, Types};
@@ -57,7 +59,8 @@ pub trait StateMachine: Send + 'static {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] stops the node.
+    /// A [`Fault`] stops the node. One of the job costs this checkpoint alone: another is asked for
+    /// later; only while a node starts or takes over a snapshot it stops the node too.
     fn checkpoint(&mut self) -> Result<CheckpointJob, Fault>;
 
     /// Replaces the whole state by the checkpoint in `dir`, whose files may be moved away. When
@@ -208,9 +211,10 @@ impl Adapter {
         self.applied.map(|applied| applied.index)
     }
 
-    /// Takes a snapshot of what is applied now.
+    /// Takes a snapshot of what is applied now. There is one try: who calls this needs it.
     pub(crate) async fn keep_snapshot(&mut self) -> io::Result<()> {
-        self.builder().build_snapshot().await.map(drop)
+        let built = self.builder().build().await?;
+        built.map(drop).map_err(|fault| self.machine.fail(&fault))
     }
 
     fn builder(&self) -> Builder {
@@ -319,15 +323,31 @@ pub(crate) struct Builder {
     snapshots: Arc<SnapshotStore>,
 }
 
-impl RaftSnapshotBuilder<Types> for Builder {
-    type SnapshotData = Arc<SnapshotFolder>;
-
-    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+impl Builder {
+    /// One try. The inner error is of this snapshot alone, the outer one of the node.
+    async fn build(&self) -> io::Result<Result<Arc<SnapshotFolder>, Fault>> {
         let closed = || io::Error::other("the node is stopping");
         let _right = self.snapshots.begin().await.ok_or_else(closed)?;
         let job = self.machine.ask(|reply| Command::Checkpoint { reply }).await?;
-        let built = self.snapshots.build(job).await;
-        snapshot(built.map_err(|fault| self.machine.fail(&fault))?)
+        Ok(self.snapshots.build(job).await)
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Arc<SnapshotFolder>;
+
+    /// Tries until there is one: without it the log grows and nothing else is wrong, so a lack of
+    /// file descriptors or of room is no reason for a node to stop. Other tasks go on meanwhile.
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let mut pause = SNAPSHOT_RETRY_FIRST;
+        loop {
+            match self.build().await? {
+                Ok(built) => return snapshot(built),
+                Err(fault) => tracing::warn!(%fault, again_in = ?pause, "no snapshot was taken"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SNAPSHOT_RETRY_LONGEST);
+        }
     }
 }
 

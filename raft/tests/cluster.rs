@@ -241,6 +241,23 @@ async fn snapshots_come_by_themselves_and_the_log_is_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_fails_is_tried_again() {
+    let cluster = Cluster::new(1, |options| options.snapshot_every = 50).await;
+    cluster.nodes[&1].state.lock().failing = 2;
+    for i in 0..60 {
+        cluster.put("k", &i.to_string()).await;
+    }
+    cluster.until(1, |status| status.snapshot >= 50).await;
+    assert_eq!(cluster.nodes[&1].state.lock().failing, 0);
+    assert_eq!(*cluster.node(1).fault().borrow(), None);
+    let folders = std::fs::read_dir(cluster.dir(1).join("snapshots")).unwrap();
+    let names = folders.map(|item| item.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names.filter(|name| !name.starts_with("snapshot-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn membership_grows_and_shrinks() {
     let mut cluster = Cluster::new(1, |_| {}).await;
     cluster.put("a", "1").await;

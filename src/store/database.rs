@@ -2,7 +2,8 @@
 //! simulation the map is in memory, and forgets as RocksDB does.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use rocksdb::checkpoint::Checkpoint;
@@ -22,6 +23,8 @@ const WRITE_BUFFERS: i32 = 2;
 const BLOCK_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Table files open at once.
 const OPEN_FILES_MAX: i32 = 256;
+/// Files that a checkpoint opens at once, somewhat more than that.
+const CHECKPOINT_FILES: usize = 32;
 /// Threads for flushes and compactions.
 const BACKGROUND_JOBS: i32 = 2;
 /// Logs of RocksDB's own that are kept, and the longest of them in bytes.
@@ -149,6 +152,7 @@ impl Database {
     pub(crate) fn checkpoint(&self, to: &Path, name: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         match self {
             Self::Rocks(db) => {
+                room_for_files()?;
                 Checkpoint::new(db)?.create_checkpoint(to)?;
                 let copy = DB::open_for_read_only(&options(), to, false)?;
                 let found = copy.get(name)?;
@@ -163,6 +167,13 @@ impl Database {
             }
         }
     }
+}
+
+/// Whether a checkpoint can open its files now. RocksDB takes one that it cannot open for a fatal
+/// fault and writes nothing more; what fails here can be done later.
+fn room_for_files() -> Result<(), Failure> {
+    let opened: io::Result<Vec<File>> = (0..CHECKPOINT_FILES).map(|_| File::open("/")).collect();
+    opened.map(drop).map_err(Failure::from)
 }
 
 /// Looking into a checkpoint leaves a log there, which is no part of it.

@@ -86,12 +86,13 @@ impl SnapshotStore {
         let (work, target) = (self.name("building"), self.name("snapshot"));
         let built = blocking(move || {
             failpoint!("snapshot.build.before", Fault);
-            std::fs::create_dir(&work).map_err(|e| Fault::at(&work, e))?;
-            let position = job(&folder::state_of(&work))?;
-            let position = position_of(&position)?;
-            folder::complete(&work, &target, &position)?;
+            let built = written(job, &work, &target);
+            // What a try leaves behind would take the room that the next one needs.
+            if built.is_err() {
+                folder::remove(&work);
+            }
             failpoint!("snapshot.build.after_rename");
-            Ok(Arc::new(SnapshotFolder::kept(target, position)))
+            built.map(|position| Arc::new(SnapshotFolder::kept(target, position)))
         });
         let built = built.await.map_err(|e| Fault(format!("checkpoint: {e}")))??;
         tracing::info!(applied = ?built.position.applied, "snapshot taken");
@@ -141,6 +142,15 @@ impl SnapshotStore {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         self.dir.join(format!("{kind}-{number}"))
     }
+}
+
+/// Runs a checkpoint job in `work`, which becomes `target`.
+fn written(job: CheckpointJob, work: &Path, target: &Path) -> Result<Position, Fault> {
+    std::fs::create_dir(work).map_err(|e| Fault::at(work, e))?;
+    let position = job(&folder::state_of(work))?;
+    let position = position_of(&position)?;
+    folder::complete(work, target, &position)?;
+    Ok(position)
 }
 
 /// A machine to which nothing was ever applied has no position.

@@ -30,6 +30,9 @@ pub(crate) struct State {
     /// How often a whole state was taken over; not part of a checkpoint.
     #[serde(skip)]
     pub(crate) restores: u64,
+    /// So many checkpoints fail from now on.
+    #[serde(skip)]
+    pub(crate) failing: u64,
 }
 
 /// A map whose entries are `key=value`; the reply is the value before.
@@ -60,9 +63,14 @@ impl StateMachine for Map {
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointJob, Fault> {
-        let state = self.state.lock().clone();
+        let mut held = self.state.lock();
+        let (state, fails) = (held.clone(), held.failing > 0);
+        held.failing = held.failing.saturating_sub(1);
         Ok(Box::new(move |dir: &Path| {
             std::fs::create_dir_all(dir.join("deep")).unwrap();
+            if fails {
+                return Err(Fault("too many open files".to_owned()));
+            }
             std::fs::write(dir.join("deep/state"), codec::encode(&state)).unwrap();
             std::fs::write(dir.join("empty"), []).unwrap();
             // Longer than one chunk of a transfer.
