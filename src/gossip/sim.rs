@@ -139,10 +139,15 @@ impl World {
         }
     }
 
-    /// Members that all know each other's life, and have for a while.
+    /// Members that all know each other's life and card, and have for a while.
     fn settled(members: usize, loss: u32, seed: u64) -> Self {
         let mut world = Self::strangers(members, loss, seed);
+        // The same card for all: else each member would keep a copy of what each other one said.
+        let cards: Vec<Arc<Card>> = (0..members).map(|member| Arc::new(card(member))).collect();
         for pool in 0..members {
+            for card in &cards {
+                world.pools[pool].heard.lock().take(Arc::clone(card));
+            }
             let others = (0..members).filter(|other| *other != pool);
             let others = others.map(|other| Seen::alive(identity(other)));
             let now = world.now;
