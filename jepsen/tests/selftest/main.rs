@@ -1,6 +1,7 @@
 //! The judges judged: what keeps its promises is accepted, what breaks one is rejected.
 
 mod dice;
+mod forms;
 mod kv;
 mod kv_breaks;
 mod kv_tests;
