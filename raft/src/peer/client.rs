@@ -350,14 +350,19 @@ impl RaftNetworkV2<Types> for Network {
         option: RPCOption,
     ) -> Rpc<VoteResponse<Types>> {
         let LeaderId { term, voted_for } = rpc.vote.leader_id;
-        if !self.peers.identity().promise.give(voted_for, term) {
+        let promise = &self.peers.identity().promise;
+        if !promise.give(voted_for, term) {
             let what = format!("another node was promised the vote of term {term}");
             return Err(RPCError::Unreachable(Unreachable::from_string(what)));
         }
         let body = Bytes::from(codec::encode(&wire::vote_ask(&rpc)));
         let answer = self.ask(Kind::PreVote, body, &option).await?;
-        let voted: Voted = decode(&answer)?;
-        Ok(wire::vote_response(&voted))
+        let response = wire::vote_response(&decode(&answer)?);
+        // Who has learned that it is behind stands in nobody's way.
+        if !response.vote_granted && response.last_log_id > rpc.last_log_id {
+            promise.take_back(voted_for);
+        }
+        Ok(response)
     }
 
     async fn full_snapshot(

@@ -46,6 +46,12 @@ impl Promise {
         }
         !taken
     }
+
+    /// Takes back what `to` has, if it has it.
+    pub(super) fn take_back(&self, to: NodeId) {
+        let mut given = self.given.lock();
+        *given = given.take().filter(|given| given.to != to);
+    }
 }
 
 #[cfg(test)]
@@ -64,5 +70,9 @@ mod tests {
         assert!(promise.give_at(now, 2, 6), "a later term is another matter");
         assert!(!promise.give_at(now + lasts / 2, 1, 6));
         assert!(promise.give_at(now + lasts, 1, 6), "it is over");
+        promise.take_back(2);
+        assert!(!promise.give_at(now + lasts, 2, 6), "2 had nothing");
+        promise.take_back(1);
+        assert!(promise.give_at(now + lasts, 2, 6));
     }
 }

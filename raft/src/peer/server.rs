@@ -142,7 +142,8 @@ impl Server {
     async fn control(self, mut duplex: Duplex, from: NodeId) -> io::Result<()> {
         let mut under_way = FuturesUnordered::new();
         loop {
-            let room = duplex.has_room();
+            // Calls are turned away at half of it, so that openraft's own requests have room.
+            let room = duplex.has_room() && under_way.len() < CONTROL_PENDING * 2;
             let busy = !under_way.is_empty();
             let Duplex { reader, writer, out, .. } = &mut duplex;
             let unsent = !out.is_empty();
