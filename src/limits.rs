@@ -60,6 +60,9 @@ pub const LEAVES_WAITING_MAX: usize = 8;
 pub const WAIT_DEFAULT: Duration = Duration::from_mins(5);
 /// The longest wait of a blocking read. Source: Consul, `max_query_time`.
 pub const WAIT_MAX: Duration = Duration::from_mins(10);
+/// A server asks so often whether it has all that was acknowledged, so that it knows how old its
+/// state may be. A round trip to the leader.
+pub const CONFIRM_PERIOD: Duration = Duration::from_secs(1);
 /// A wait is lengthened by up to this part of itself, so that callers do not come back together.
 pub const WAIT_JITTER_PART: u32 = 16;
 /// Most blocking reads parked at once; a waiter costs some hundred bytes.

@@ -87,7 +87,7 @@ pub enum Consistency {
     Linearizable,
     /// Whatever this server has, however old.
     Stale,
-    /// As stale, unless this server last heard of a leader longer ago than this.
+    /// As stale, unless what this server has may be older than this.
     StaleWithin(Duration),
 }
 

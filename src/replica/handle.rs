@@ -8,6 +8,7 @@ use raft::{NodeId, Raft};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
+use super::age::Confirmed;
 use super::agents::Bounds;
 use super::autopilot::{self, Failed, Founding, Health, Leavers};
 use super::clock::Clock;
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub(super) leavers: Leavers,
     pub(super) failed: Failed,
     pub(super) founding: Founding,
+    pub(super) confirmed: Confirmed,
 }
 
 /// What this server knows of the cluster, without asking anyone.
@@ -117,6 +119,7 @@ impl Replica {
             leavers: Leavers::default(),
             failed: Failed::default(),
             founding: Founding::default(),
+            confirmed: Confirmed::default(),
         };
         Self { inner: Arc::new(inner) }
     }

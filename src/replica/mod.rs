@@ -5,6 +5,7 @@
 //! *Why*: a follower forwards encoded commands over the peer protocol, so that a door never
 //! redirects a client; the leader alone stamps cluster time.
 
+mod age;
 mod agents;
 mod autopilot;
 mod clock;

@@ -47,7 +47,7 @@ impl Inner {
     async fn freshen(&self, consistency: Consistency) -> Result<bool, Unavailable> {
         let barrier = match consistency {
             Consistency::Linearizable => true,
-            Consistency::StaleWithin(most) => self.last_contact() > most,
+            Consistency::StaleWithin(most) => self.confirmed.age() > most,
             Consistency::Stale => false,
         };
         if barrier {
@@ -66,9 +66,13 @@ impl Inner {
         }
         let until = time::now() + self.options.leader_hold;
         loop {
-            let left = until.saturating_duration_since(time::now());
+            let asked = time::now();
+            let left = until.saturating_duration_since(asked);
             match self.raft.read_barrier(left).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.confirmed.note(asked);
+                    return Ok(());
+                }
                 Err(raft::BarrierError::Stopped) => {
                     return Err(Unavailable::NotApplied(STOPPING.to_owned()));
                 }

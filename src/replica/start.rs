@@ -7,6 +7,7 @@ use std::time::Duration;
 use raft::{Listener, NodeId, Raft};
 use tokio::sync::{mpsc, watch};
 
+use super::age;
 use super::autopilot;
 use super::handle::Replica;
 use super::inbound::Answers;
@@ -104,6 +105,7 @@ pub async fn start(
     tasks.spawn(leader::run(Arc::clone(inner), tasks.shutdown()));
     tasks.spawn(autopilot::follow(Arc::clone(inner), tasks.shutdown()));
     tasks.spawn(autopilot::found(Arc::clone(inner), tasks.shutdown()));
+    tasks.spawn(age::confirm(Arc::clone(inner), tasks.shutdown()));
     Ok(replica)
 }
 
