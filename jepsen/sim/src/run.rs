@@ -137,6 +137,10 @@ impl Root {
         let memory = Path::new("/dev/shm");
         let above = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let root = above.join(format!("portolan-sim-{}", std::process::id()));
+        if root.exists() {
+            // Of a process that was killed, and had this one's number.
+            std::fs::remove_dir_all(&root).with_context(|| root.display().to_string())?;
+        }
         std::fs::create_dir(&root).with_context(|| root.display().to_string())?;
         Ok(Self(root))
     }
