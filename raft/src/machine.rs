@@ -17,7 +17,8 @@ use crate::limits::{
 };
 use crate::snapshot::{SnapshotFolder, SnapshotStore};
 use crate::tasks::Tasks;
-use crate::types::{LogId, Payload, Position, StoredMembership, Types};
+use crate::types::{self, LogId, Payload, Position, StoredMembership, Types};
+use crate::wal::LogPosition;
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotFolder>>;
 type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
@@ -204,6 +205,11 @@ impl Adapter {
     ) -> io::Result<()> {
         let (last, membership) = (Some(applied), Some(membership));
         self.apply_batch(Batch { last, membership, ..Batch::default() }).await
+    }
+
+    /// Place in the log of the last applied entry.
+    pub(crate) fn applied_position(&self) -> Option<LogPosition> {
+        self.applied.map(types::position)
     }
 
     /// Index of the last applied entry.
