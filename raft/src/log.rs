@@ -8,9 +8,10 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
 
+use crate::error::Fault;
 use crate::limits::BATCH_BYTES;
 use crate::types::{self, LogId, RaftLogEntry, Types, Vote};
-use crate::wal::{Record, Wal};
+use crate::wal::{LogPosition, Record, Wal};
 
 /// The log as openraft sees it. Cheap to clone; a clone is a reader.
 #[derive(Clone)]
@@ -35,6 +36,32 @@ impl LogStore {
     async fn entries(&self, range: Range<u64>, bytes: usize) -> io::Result<Vec<RaftLogEntry>> {
         self.wal.read(range, bytes).await?.into_iter().map(entry).collect()
     }
+}
+
+/// Makes the log fit what the machine has; false where it does not reach as far.
+///
+/// A machine applies what is on the disks of others, and may keep it before this node's log has
+/// it: then a failing disk or a lost power takes it from the log alone. There the log begins anew
+/// behind what was applied, and whoever lacks what was before needs a snapshot that reaches as far.
+///
+/// What stands in the place of a lost entry and is of an older term was never committed: it was to
+/// be cut off, and is cut off here. openraft would take it for damage.
+///
+/// # Errors
+///
+/// The log's writer has ended.
+pub(crate) async fn fit(wal: &Wal, applied: Option<LogPosition>) -> Result<bool, Fault> {
+    let (_, last) = wal.ends();
+    if let (Some(applied), Some(last)) = (applied, last)
+        && last.term < applied.term
+        && last.index >= applied.index
+    {
+        tracing::warn!(?applied, ?last, "the end of the log was never committed: it is cut off");
+        let cut = wal.truncate(applied.index).await;
+        cut.map_err(|error| Fault(format!("the log was not cut off: {error}")))?;
+    }
+    let (_, last) = wal.ends();
+    Ok(applied.map(|applied| applied.index) <= last.map(|last| last.index))
 }
 
 impl RaftLogReader<Types> for LogStore {

@@ -61,7 +61,7 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     ///
     /// A [`Fault`] stops the node. One of the job costs this checkpoint alone: another is asked for
-    /// later; only while a node starts or takes over a snapshot it stops the node too.
+    /// later; only while a node starts, takes over a snapshot or is recovered, it ends that.
     fn checkpoint(&mut self) -> Result<CheckpointJob, Fault>;
 
     /// Replaces the whole state by the checkpoint in `dir`, whose files may be moved away. When
@@ -208,16 +208,11 @@ impl Adapter {
     }
 
     /// Place in the log of the last applied entry.
-    pub(crate) fn applied_position(&self) -> Option<LogPosition> {
+    pub(crate) fn applied(&self) -> Option<LogPosition> {
         self.applied.map(types::position)
     }
 
-    /// Index of the last applied entry.
-    pub(crate) fn applied_index(&self) -> Option<u64> {
-        self.applied.map(|applied| applied.index)
-    }
-
-    /// Takes a snapshot of what is applied now. There is one try: who calls this needs it.
+    /// Takes a snapshot of what is applied now. There is one try: who calls this waits for it.
     pub(crate) async fn keep_snapshot(&mut self) -> io::Result<()> {
         let built = self.builder().build().await?;
         built.map(drop).map_err(|fault| self.machine.fail(&fault))

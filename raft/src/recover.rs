@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openraft::StorageHelper;
-use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
 
 use crate::codec;
 use crate::error::Fault;
 use crate::limits::{BATCH_BYTES, RECOVERY_ENTRIES, RECOVERY_TERMS};
-use crate::log::LogStore;
+use crate::log::{self, LogStore};
 use crate::machine::{Adapter, Machine, StateMachine};
 use crate::options::{NodeId, Options, Peer};
 use crate::snapshot::SnapshotStore;
@@ -210,10 +209,11 @@ impl Recovery {
         let vote = VoteRecord { term: to.term + 1, node, committed: false };
         self.wal.save_vote(vote).await.map_err(failed)?;
         failpoint!("recovery.vote.after", Fault);
+        log::fit(&self.wal, adapter.applied()).await?;
         let (_, in_log) = self.wal.ends();
         self.wal.save_committed(in_log).await.map_err(failed)?;
-        let mut log = LogStore::new(self.wal.clone(), node);
-        let start = StorageHelper::new(&mut log, &mut adapter).with_id(node);
+        let mut store = LogStore::new(self.wal.clone(), node);
+        let start = StorageHelper::new(&mut store, &mut adapter).with_id(node);
         apply_all(start).await.map_err(failed)?;
         let record = MembershipRecord {
             configs: vec![survivors.keys().copied().collect()],
@@ -223,8 +223,7 @@ impl Recovery {
         let membership = StoredMembership::new(Some(types::log_id(to)), membership);
         adapter.move_to(types::log_id(to), membership).await.map_err(failed)?;
         failpoint!("recovery.snapshot.before", Fault);
-        let mut builder = adapter.get_snapshot_builder().await;
-        builder.build_snapshot().await.map(drop).map_err(failed)?;
+        adapter.keep_snapshot().await.map_err(failed)?;
         failpoint!("recovery.purge.before", Fault);
         self.wal.purge(to).await.map_err(failed)?;
         self.wal.save_committed(Some(to)).await.map_err(failed)

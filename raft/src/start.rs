@@ -13,7 +13,7 @@ use crate::barrier::Barrier;
 use crate::error::Fault;
 use crate::handle::{Inbound, Inner};
 use crate::limits;
-use crate::log::LogStore;
+use crate::log::{self, LogStore};
 use crate::machine::{Adapter, Machine, StateMachine};
 use crate::options::Options;
 use crate::peer::{Agents, Identity, Listener, Peers, Promise, Server};
@@ -143,21 +143,7 @@ async fn start_core(
     mut adapter: Adapter,
 ) -> Result<Core, Fault> {
     let config = config(options)?;
-    // A machine may have kept an entry that the log lost: it was on the disks of others, and the
-    // power went here before it was synced. The log then begins anew behind it, and whoever lacks
-    // what was before needs a snapshot that reaches as far.
-    let (_, last) = wal.ends();
-    // Or the log lost with it that entries of an older term had gone: whatever stands at or behind
-    // the applied entry and is of an older term was never committed.
-    let last = match (adapter.applied_position(), last) {
-        (Some(applied), Some(last)) if last.term < applied.term && last.index >= applied.index => {
-            let cut = wal.truncate(applied.index).await;
-            cut.map_err(|error| Fault(format!("the log was not cut: {error}")))?;
-            wal.ends().1
-        }
-        (_, last) => last,
-    };
-    if adapter.applied_index() > last.map(|last| last.index) {
+    if !log::fit(wal, adapter.applied()).await? {
         adapter.keep_snapshot().await.map_err(|error| Fault(error.to_string()))?;
     }
     let log = LogStore::new(wal.clone(), options.node);

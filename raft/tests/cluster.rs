@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Cluster, PATIENCE, copy, peer};
+use harness::{Cluster, PATIENCE, State, copy, peer};
 use portolan_raft::{CallError, Caller, CallerOptions, MembershipError, ProposeError};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -214,6 +214,56 @@ async fn a_machine_may_be_ahead_of_its_log() {
     cluster.put("last", "v").await;
     cluster.node(torn).read_barrier(PATIENCE).await.unwrap();
     assert_eq!(cluster.values(torn), cluster.values(cluster.leader().await));
+    cluster.stop_all().await;
+}
+
+/// Three nodes, of which one is stopped. Its machine has what a new leader wrote; in its log others
+/// stand there, which it had proposed as the leader before and was alone with. Who it is, and what
+/// its machine has.
+async fn ahead_of_a_longer_log() -> (Cluster, u64, State) {
+    let mut cluster = Cluster::new(3, |_| {}).await;
+    cluster.put("first", "v").await;
+    let old = cluster.leader().await;
+    let mut states = Vec::new();
+    for id in (1..=3).filter(|id| *id != old) {
+        cluster.node(id).read_barrier(PATIENCE).await.expect("it passes");
+        states.push((id, cluster.state(id)));
+        cluster.stop(id).await;
+    }
+    let before = cluster.node(old).now().last_log;
+    // All at once: what waits for the first ones goes together.
+    let alone = (0..30).map(|i| cluster.node(old).propose(Bytes::from(format!("alone{i}=v"))));
+    let alone = timeout(Duration::from_millis(500), futures::future::join_all(alone)).await;
+    assert!(alone.is_err(), "nobody else has them");
+    cluster.until(old, |status| status.last_log >= before + 2).await;
+    let end = cluster.node(old).now().last_log;
+    let (log, earlier) = (cluster.dir(old).join("log"), cluster.dir(old).join("earlier"));
+    let state = cluster.state(old);
+    cluster.stop(old).await;
+    copy(&log, &earlier);
+    for (id, state) in states {
+        cluster.start_with(id, state).await;
+    }
+    cluster.put("second", "v").await;
+    cluster.start_with(old, state).await;
+    cluster.node(old).read_barrier(PATIENCE).await.expect("it passes");
+    let (state, applied) = (cluster.state(old), cluster.node(old).now().applied);
+    assert!(applied <= end, "the lost entries stand within what is to be cut off");
+    cluster.stop(old).await;
+    std::fs::remove_dir_all(&log).expect("the folder goes");
+    copy(&earlier, &log);
+    (cluster, old, state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_may_be_ahead_of_a_longer_log() {
+    let (mut cluster, old, state) = ahead_of_a_longer_log().await;
+    cluster.start_with(old, state).await;
+    cluster.put("last", "v").await;
+    cluster.node(old).read_barrier(PATIENCE).await.unwrap();
+    let values = cluster.values(old);
+    assert_eq!(values.keys().collect::<Vec<_>>(), ["first", "last", "second"]);
+    assert_eq!(values, cluster.values(cluster.leader().await));
     cluster.stop_all().await;
 }
 

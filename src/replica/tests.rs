@@ -11,9 +11,11 @@ use tokio::time::timeout;
 use super::{Options, Replica, start};
 use crate::lifecycle::Tasks;
 use crate::model::{
-    Autopilot, Command, Index, KvOp, KvWrite, Member, MemberList, MemberStatus, Query, ReadOptions,
+    Autopilot, Command, Consistency, Index, KvOp, KvWrite, Member, MemberList, MemberStatus, Query,
+    ReadOptions,
 };
 use crate::telemetry::Metrics;
+use crate::time;
 
 /// Longer than anything here takes, and shorter than a blocking read that nothing wakes.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +79,17 @@ impl Alone {
         read.expect("there is news").expect("it reads").index
     }
 
+    /// Waits until the age of its state is known and no less than this.
+    async fn ages(&self, least: Duration) {
+        let age = || self.replica.inner.confirmed.age();
+        let aged = async {
+            while age() == Duration::MAX || age() < least {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LIMIT, aged).await.expect("its age becomes known");
+    }
+
     async fn end(self) {
         self.tasks.stop(LIMIT).await;
         self.replica.stop().await;
@@ -119,5 +132,28 @@ async fn an_answer_bears_its_own_index() {
     assert!(first < second);
     assert_eq!(server.read("a", None).await, first, "not that of what changed elsewhere");
     assert_eq!(server.read("b", Some(first)).await, second);
+    server.end().await;
+}
+
+/// Without any read that would ask for it.
+#[tokio::test]
+async fn the_age_of_the_state_is_kept_known() {
+    let server = Alone::start().await;
+    server.set("a", "1").await;
+    server.ages(Duration::ZERO).await;
+    server.end().await;
+}
+
+/// This server leads, and has heard of itself just now: that says nothing of the age.
+#[tokio::test]
+async fn a_bound_on_the_age_counts_from_a_barrier() {
+    let server = Alone::start().await;
+    server.set("a", "1").await;
+    server.ages(Duration::from_millis(50)).await;
+    let asked = time::now();
+    let consistency = Consistency::StaleWithin(Duration::from_millis(20));
+    let options = ReadOptions { consistency, ..ReadOptions::default() };
+    server.replica.read(Query::Kv("a".to_owned()), options).await.expect("it reads");
+    assert!(server.replica.inner.confirmed.age() <= asked.elapsed(), "it took a barrier");
     server.end().await;
 }

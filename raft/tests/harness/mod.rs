@@ -219,19 +219,20 @@ impl Cluster {
 
     /// Recovers a stopped node, with these survivors.
     pub(crate) async fn recover(&self, id: NodeId, survivors: &[NodeId]) -> Result<Account, Fault> {
-        self.recover_as(id, id, survivors).await
+        self.recover_as(id, id, survivors, State::default()).await
     }
 
-    /// The same, with the folder of one node for another.
+    /// The same, with the folder of one node for another, and what its machine has.
     pub(crate) async fn recover_as(
         &self,
         folder: NodeId,
         node: NodeId,
         survivors: &[NodeId],
+        state: State,
     ) -> Result<Account, Fault> {
         let survivors = survivors.iter().map(|id| (*id, peer(*id, "127.0.0.1:1"))).collect();
         let recovery = Recovery::open(&self.dir(folder)).await.unwrap();
-        let machine = Map { state: Arc::default() };
+        let machine = Map { state: Arc::new(Mutex::new(state)) };
         let done = recovery.rewrite(node, survivors, machine).await;
         recovery.close().await;
         done

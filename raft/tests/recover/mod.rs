@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use portolan_raft::{NodeId, Recovery};
 
-use crate::harness::{Cluster, PATIENCE, peer};
+use crate::ahead_of_a_longer_log;
+use crate::harness::{Cluster, PATIENCE, State, peer};
 
 /// Five nodes that hold 100 values, of which `alone` more are not on node `behind`. All are
 /// stopped, and the folders of all but nodes 1 and 2 are gone.
@@ -117,6 +118,21 @@ async fn one_goes_on_alone_in_the_middle_of_a_change() {
     cluster.stop_all().await;
 }
 
+/// What was never committed counts here too, but not where what was committed is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_ahead_of_a_longer_log_is_recovered() {
+    let (mut cluster, old, state) = ahead_of_a_longer_log().await;
+    for id in (1..=3).filter(|id| *id != old) {
+        cluster.stop(id).await;
+    }
+    let account = cluster.recover_as(old, old, &[old], state).await.expect("the node does it");
+    assert_eq!(account.committed, account.last, "{account:?}");
+    cluster.start(old).await;
+    cluster.put("after", "v").await;
+    assert_eq!(cluster.values(old).keys().collect::<Vec<_>>(), ["after", "first", "second"]);
+    cluster.stop_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_recovered_is_refused() {
     let mut cluster = Cluster::new(1, |_| {}).await;
@@ -139,7 +155,7 @@ async fn what_must_not_be_recovered_is_refused() {
     let before = cluster.account(1).await;
     assert_eq!(before.members, BTreeMap::from([(1, before.members[&1].clone())]));
     for (node, survivors, reason) in table {
-        let refused = cluster.recover_as(1, node, survivors).await.unwrap_err();
+        let refused = cluster.recover_as(1, node, survivors, State::default()).await.unwrap_err();
         assert_eq!(refused.to_string(), reason);
         assert_eq!(cluster.account(1).await, before);
     }
