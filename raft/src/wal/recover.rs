@@ -124,7 +124,8 @@ fn zero(segment: &Segment, at: usize, length: usize) -> std::io::Result<()> {
 /// Looks behind `at` for a record that was written after `at` had been synced. Pages of one
 /// unsynced write may reach the disk in any order, so a whole record alone proves nothing.
 fn synced_after(number: u64, at: usize, bytes: &Bytes) -> Option<usize> {
-    let last = bytes.len().checked_sub(HEADER_BYTES)?;
+    // Nearly all of it is room that was prepared and never written.
+    let last = bytes.len().checked_sub(HEADER_BYTES)?.min(written(bytes));
     (at + 1..=last).find(|offset| {
         record::plausible(&bytes[*offset..])
             && u32::try_from(*offset).is_ok_and(|offset32| {
@@ -132,6 +133,13 @@ fn synced_after(number: u64, at: usize, bytes: &Bytes) -> Option<usize> {
                     .is_some_and(|read| read.synced as usize > at)
             })
     })
+}
+
+/// Up to where something else stands than the zeros at the end, or a little further.
+fn written(bytes: &[u8]) -> usize {
+    const ZEROS: &[u8] = &[0; 4096];
+    let room = bytes.rchunks(ZEROS.len()).take_while(|chunk| ZEROS.starts_with(chunk));
+    bytes.len() - room.map(<[u8]>::len).sum::<usize>()
 }
 
 /// After everything was read, the entries must begin right behind what was purged.
