@@ -144,14 +144,19 @@ pub(super) async fn check(inner: Arc<Inner>, whom: Identity) {
     flush(&inner);
 }
 
+/// How long until the next exchange of all that is known, in a pool of so many others.
+pub(super) fn exchange_pause(others: usize, random: u64) -> Duration {
+    let times = (others / EXCHANGE_MEMBERS).checked_ilog2().map_or(1, |twice| twice + 2);
+    let period = EXCHANGE_PERIOD * times;
+    period / 2 + time::jitter(period, 1, random)
+}
+
 /// Exchanges all that is known with a random member now and then: what was lost on the way is
 /// made good so.
 pub(super) async fn exchange_now_and_then(inner: Arc<Inner>, mut shutdown: Shutdown) {
     loop {
         let others = others(&inner, MemberStatus::Alive);
-        let times = (others.len() / EXCHANGE_MEMBERS).checked_ilog2().map_or(1, |twice| twice + 2);
-        let period = EXCHANGE_PERIOD * times;
-        let pause = period / 2 + time::jitter(period, 1, time::random());
+        let pause = exchange_pause(others.len(), time::random());
         // Dropping the wait or the exchange loses nothing: another one follows.
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

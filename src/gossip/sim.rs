@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::book::Card;
+use super::call::exchange_pause;
 use super::identity::Identity;
 use super::merge::{Extent, Offer, Reply};
 use super::pool::{CHECK_TIME, Checked, Output, Pool};
@@ -154,7 +155,8 @@ impl World {
             world.pools[pool].run(now, |foca, driver| foca.apply_many(others, false, driver));
             world.pools[pool].tick(now);
             world.after(pool);
-            let at = now + world.within(Duration::from_mins(1));
+            let pause = exchange_pause(members - 1, world.rng.random());
+            let at = now + world.within(pause);
             world.push(at, Happening::Exchange(pool));
         }
         // Nobody begins to probe in the same moment as all others.
@@ -201,8 +203,8 @@ impl World {
                 if with != who && !self.dead.contains_key(&with) {
                     self.exchange(who, with, Extent::Whole);
                 }
-                let at = now + Duration::from_secs(30) + self.within(Duration::from_secs(30));
-                self.push(at, Happening::Exchange(who));
+                let pause = exchange_pause(self.pools.len() - 1, self.rng.random());
+                self.push(now + pause, Happening::Exchange(who));
             }
             Happening::Asked { by, whom } if !self.dead.contains_key(&by) => {
                 let suspect = member_at(whom.at);
