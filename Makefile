@@ -88,7 +88,7 @@ power: build ## 100 power cuts of one server, and 100 of three
 jepsen-planted: setup ## every planted bug: what found it, and after how many seeds
 	.ci/planted
 
-bench: setup ## side by side with the real Consul: throughput, latency, memory
+bench: setup ## side by side with the real Consul and etcd: throughput, latency, memory
 	$(CARGO) build --release --locked -p portolan -p portolan-bench
 	.ci/peers
 	target/release/portolan-bench $(BENCH)

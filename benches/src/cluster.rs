@@ -7,42 +7,108 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use crate::http::{Connection, request};
+use crate::consul;
+use crate::etcd;
 use crate::machine::{self, Memory};
+use crate::rows::Work;
 
-/// Port of the HTTP door.
-const HTTP_PORT: u16 = 8500;
 /// Port of the DNS door.
 const DNS_PORT: u16 = 8600;
 /// Longest time from start to a leader that all know.
 const START_PATIENCE: Duration = Duration::from_mins(1);
-/// Longest time that one request outside a measured row may take.
-const ASK_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two looks at something that is not ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes shown of the log of a server that died.
 const LOG_TAIL_BYTES: usize = 1_000;
-/// The same for both systems. Consul's default of 200 connections a client would refuse the load.
-const SETTINGS: &str = "performance { raft_multiplier = 1 } \
-     limits { http_max_conns_per_client = 10000 } disable_update_check = true";
 
 /// A system that can be measured.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     /// How the table calls it.
     pub(crate) name: &'static str,
+    /// What it speaks.
+    pub(crate) kind: Kind,
     /// Its program, as an absolute path.
     pub(crate) program: PathBuf,
     /// The first three bytes of its servers' addresses; they end in 1, 2 and 3.
     pub(crate) net: [u8; 3],
 }
 
+/// What a system speaks, and what its command line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Consul's HTTP and DNS: ours and Consul itself.
+    Consul,
+    /// etcd's gRPC.
+    Etcd,
+}
+
+impl Kind {
+    /// Whether a system of this kind can do such work at all.
+    pub(crate) fn takes(self, work: Work) -> bool {
+        match self {
+            Self::Consul => true,
+            Self::Etcd => work != Work::Srv,
+        }
+    }
+
+    /// Writes several keys in one transaction.
+    pub(crate) async fn write_all(
+        self,
+        door: SocketAddr,
+        batch: &[(String, Vec<u8>)],
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Consul => consul::write_all(door, batch).await,
+            Self::Etcd => etcd::write_all(door, batch).await,
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Consul => consul::HTTP_PORT,
+            Self::Etcd => etcd::CLIENT_PORT,
+        }
+    }
+
+    /// What makes the program tell its version.
+    fn version(self) -> &'static str {
+        match self {
+            Self::Consul => "version",
+            Self::Etcd => "--version",
+        }
+    }
+
+    fn arguments(self, ips: &[Ipv4Addr], ip: Ipv4Addr, data: &Path) -> Vec<String> {
+        match self {
+            Self::Consul => consul::arguments(ips, ip, data),
+            Self::Etcd => etcd::arguments(ips, ip, data),
+        }
+    }
+
+    async fn leader(self, doors: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+        match self {
+            Self::Consul => consul::leader(doors).await,
+            Self::Etcd => etcd::leader(doors).await,
+        }
+    }
+
+    async fn write(self, door: SocketAddr, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Consul => consul::write(door, key, value).await,
+            Self::Etcd => etcd::write(door, key, value).await,
+        }
+    }
+}
+
 /// Three running servers. Dropped, they are killed.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    kind: Kind,
     servers: Vec<Server>,
 }
 
@@ -58,7 +124,7 @@ impl System {
     /// The first line of what `version` prints.
     pub(crate) async fn version(&self) -> anyhow::Result<String> {
         let path = self.program.display();
-        let output = Command::new(&self.program).arg("version").output();
+        let output = Command::new(&self.program).arg(self.kind.version()).output();
         let output = output.await.with_context(|| format!("{path} does not start"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().next().unwrap_or("unknown version").to_owned())
@@ -78,23 +144,30 @@ impl Cluster {
     /// If something else answers at the addresses, a server ends, or a minute passes.
     pub(crate) async fn start(system: &System, dir: &Path) -> anyhow::Result<Self> {
         for ip in system.ips() {
-            let http = SocketAddr::from((ip, HTTP_PORT));
-            let taken = Connection::open(http).await.is_ok();
-            anyhow::ensure!(!taken, "{http}: another program answers here; stop it first");
+            let door = SocketAddr::from((ip, system.kind.port()));
+            let taken = TcpStream::connect(door).await.is_ok();
+            anyhow::ensure!(!taken, "{door}: another program answers here; stop it first");
         }
         if dir.exists() {
             std::fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        let [first, second, third] = system.ips();
-        let mut cluster = Self { servers: vec![Server::start(system, first, dir)?] };
-        // The others join this one. Were it not listening yet, Consul would try again after 30 s.
-        cluster.wait_for_door().await.with_context(|| format!("{} does not start", system.name))?;
-        for ip in [second, third] {
-            cluster.servers.push(Server::start(system, ip, dir)?);
-        }
-        cluster.wait().await.with_context(|| format!("{} does not start", system.name))?;
+        let mut cluster = Self { kind: system.kind, servers: Vec::with_capacity(3) };
+        let up = cluster.bring_up(system, dir).await;
+        up.with_context(|| format!("{} does not start", system.name))?;
         Ok(cluster)
+    }
+
+    async fn bring_up(&mut self, system: &System, dir: &Path) -> anyhow::Result<()> {
+        for ip in system.ips() {
+            self.servers.push(Server::start(system, ip, dir)?);
+            // The others join the first. Were it not listening yet, Consul would try again after
+            // 30 s. etcd opens its door when two are there.
+            if self.kind == Kind::Consul && self.servers.len() == 1 {
+                self.wait_for_door().await?;
+            }
+        }
+        self.wait().await
     }
 
     /// Kills all three and waits until they are gone; there is nothing to save.
@@ -105,15 +178,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// The HTTP doors, in the order of their addresses.
-    pub(crate) fn http(&self) -> Vec<SocketAddr> {
-        self.servers.iter().map(|server| SocketAddr::from((server.ip, HTTP_PORT))).collect()
+    /// What it speaks.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
-    /// The leader's HTTP door, as the first server knows it.
+    /// The clients' doors, in the order of their addresses.
+    pub(crate) fn doors(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(|server| (server.ip, self.kind.port()).into()).collect()
+    }
+
+    /// The leader's door, if all servers name the same.
     pub(crate) async fn leader(&self) -> anyhow::Result<SocketAddr> {
-        let ip = named_leader(self.http()[0]).await?;
-        Ok(SocketAddr::from((ip, HTTP_PORT)))
+        self.kind.leader(&self.doors()).await
     }
 
     /// Processor seconds of all three so far.
@@ -139,10 +216,10 @@ impl Cluster {
     /// Returns when the first server takes connections.
     async fn wait_for_door(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        while Connection::open(self.http()[0]).await.is_err() {
+        while TcpStream::connect(self.doors()[0]).await.is_err() {
             self.check_alive()?;
             let late = begin.elapsed() > START_PATIENCE;
-            anyhow::ensure!(!late, "no HTTP after a minute; {}", tail(&self.servers[0].log));
+            anyhow::ensure!(!late, "no door after a minute; {}", tail(&self.servers[0].log));
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
@@ -162,12 +239,9 @@ impl Cluster {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let doors = self.http();
-        let leader = named_leader(doors[0]).await?;
-        for door in doors {
-            let other = named_leader(door).await?;
-            anyhow::ensure!(other == leader, "{door} names {other} as leader, not {leader}");
-            ask(door, "PUT", "/v1/kv/bench-ready", b"yes").await?;
+        self.leader().await?;
+        for door in self.doors() {
+            self.kind.write(door, "bench-ready", b"yes").await?;
         }
         Ok(())
     }
@@ -178,16 +252,9 @@ impl Server {
         let name = format!("server{}", ip.octets()[3]);
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| log.display().to_string())?;
-        let [first, second, _] = system.ips();
+        let data = std::path::absolute(dir.join(name))?;
         let child = Command::new(&system.program)
-            .args(["agent", "-server", "-bootstrap-expect=3"])
-            .arg(format!("-node={name}"))
-            .arg(format!("-bind={ip}"))
-            .arg(format!("-client={ip}"))
-            .arg(format!("-data-dir={}", std::path::absolute(dir.join(name))?.display()))
-            .arg(format!("-retry-join={first}"))
-            .arg(format!("-retry-join={second}"))
-            .args(["-hcl", SETTINGS])
+            .args(system.kind.arguments(&system.ips(), ip, &data))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -199,44 +266,9 @@ impl Server {
     }
 }
 
-/// The DNS door beside an HTTP door.
-pub(crate) fn dns_of(http: SocketAddr) -> SocketAddr {
-    SocketAddr::new(http.ip(), DNS_PORT)
-}
-
-/// One request outside the measured rows, on a connection of its own; anything but 200 within ten
-/// seconds is an error.
-pub(crate) async fn ask(
-    door: SocketAddr,
-    method: &str,
-    path: &str,
-    body: &[u8],
-) -> anyhow::Result<Vec<u8>> {
-    let exchange = async {
-        let mut connection = Connection::open(door).await?;
-        let response = connection.exchange(&request(method, path, door, body)).await?;
-        let text = String::from_utf8_lossy(response.body);
-        anyhow::ensure!(response.status == 200, "status {}: {text}", response.status);
-        Ok(response.body.to_vec())
-    };
-    let answer = timeout(ASK_PATIENCE, exchange).await;
-    let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within 10 s")));
-    answer.with_context(|| format!("{method} http://{door}{path}"))
-}
-
-/// The address of the leader that a server names.
-async fn named_leader(door: SocketAddr) -> anyhow::Result<Ipv4Addr> {
-    let body = ask(door, "GET", "/v1/status/leader", b"").await?;
-    let text = String::from_utf8_lossy(&body);
-    let leader: SocketAddr = text
-        .trim()
-        .trim_matches('"')
-        .parse()
-        .with_context(|| format!("{door} knows no leader: {text}"))?;
-    match leader {
-        SocketAddr::V4(leader) => Ok(*leader.ip()),
-        SocketAddr::V6(leader) => anyhow::bail!("{leader}: not one of the addresses we gave"),
-    }
+/// The DNS door beside another door.
+pub(crate) fn dns_of(door: SocketAddr) -> SocketAddr {
+    SocketAddr::new(door.ip(), DNS_PORT)
 }
 
 fn tail(log: &Path) -> String {
@@ -252,7 +284,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_ends_is_told_with_its_log() {
         let dir = std::env::temp_dir().join(format!("portolan-bench-{}", std::process::id()));
-        let system = System { name: "broken", program: "/bin/echo".into(), net: [127, 0, 99] };
+        let (kind, program) = (Kind::Consul, "/bin/echo".into());
+        let system = System { name: "broken", kind, program, net: [127, 0, 99] };
         let error = Cluster::start(&system, &dir).await.unwrap_err();
         let text = format!("{error:#}");
         assert!(text.starts_with("broken does not start: 127.0.99.1 ended with"), "{text}");

@@ -43,6 +43,13 @@ pub(crate) struct Answer {
     pub(crate) bytes: usize,
 }
 
+impl Answer {
+    /// An answer of another protocol, which has no records.
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self { records: 0, bytes }
+    }
+}
+
 impl Asker {
     /// A socket of its own towards `server`.
     pub(crate) async fn open(server: SocketAddr) -> std::io::Result<Self> {

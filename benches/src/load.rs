@@ -6,24 +6,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::cluster::{Cluster, dns_of};
-use crate::dns::Asker;
+use crate::cluster::Cluster;
+use crate::dns::Answer;
 use crate::figures::{float, per};
 use crate::histogram::Histogram;
-use crate::http::{Connection, Response, request};
 use crate::machine;
-use crate::rows::{Row, VALUE_BYTES, Work};
+use crate::rows::Row;
+use crate::source::Source;
+use crate::worker::{Worker, lanes};
 
 /// Kinds of errors that are told apart in one worker; the rest count as "other".
 const ERROR_KINDS_MAX: usize = 16;
-/// Longest wait for one response.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after an error, so that a dead server is not asked a million times a second.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Decimal digits of a key's number, so that it can be put into a prepared request in place.
-const KEY_DIGITS: usize = 8;
 
 /// When a row is measured: what finishes between the two counts.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +44,9 @@ pub(crate) struct Sample {
     pub(crate) client_cores: f64,
     /// Processors that programs beside the measurement kept busy, or the host took away.
     pub(crate) other_cores: f64,
-    /// Bytes of an answer's body (HTTP) or message (DNS), on average.
+    /// Bytes of an answer's body (HTTP) or message (gRPC, DNS), on average.
     pub(crate) bytes: f64,
-    /// Records in a DNS answer, on average; zero for HTTP.
+    /// Records in a DNS answer, on average; zero for others.
     pub(crate) records: f64,
     /// Good answers.
     pub(crate) good: u64,
@@ -85,11 +82,9 @@ pub(crate) async fn drive(
     let window = Window { from, to: from + plan.measured };
     let mut workers = JoinSet::new();
     for number in 0..row.connections {
-        let lanes = lanes(doors, number, row.connections);
-        match row.work {
-            Work::Srv => workers.spawn(ask_dns(lanes, window)),
-            _ => workers.spawn(ask_http(lanes, Source::new(row.work, plan.keys, number), window)),
-        };
+        let source = Source::new(row.work, plan.keys, number);
+        let worker = Worker::new(cluster.kind(), source, lanes(doors, number, row.connections));
+        workers.spawn(closed(worker, window));
     }
     sleep_until(window.from).await;
     let before = Cpu::read(cluster)?;
@@ -113,65 +108,12 @@ pub(crate) struct Plan {
     pub(crate) keys: u32,
 }
 
-/// The servers that one worker asks, in turn. Usually one; but a worker that is alone would meet
-/// the leader by luck, so with fewer workers than servers each has a connection to all of them.
-fn lanes(doors: &[SocketAddr], number: usize, connections: usize) -> Vec<SocketAddr> {
-    if connections < doors.len() { doors.to_vec() } else { vec![doors[number % doors.len()]] }
-}
-
-async fn ask_http(doors: Vec<SocketAddr>, mut source: Source, window: Window) -> Tally {
+/// Asks, waits and asks again until the window closes.
+async fn closed(mut worker: Worker, window: Window) -> Tally {
     let mut tally = Tally::default();
-    let mut requests: Vec<_> = doors.iter().map(|door| source.prepare(*door)).collect();
-    let mut connections: Vec<Option<Connection>> = doors.iter().map(|_| None).collect();
     let mut begin = Instant::now();
-    for lane in (0..doors.len()).cycle() {
-        if begin >= window.to {
-            break;
-        }
-        let prepared = &mut requests[lane];
-        source.vary(prepared);
-        let exchange = exchange(&mut connections[lane], doors[lane], &prepared.bytes);
-        let outcome = match timeout(PATIENCE, exchange).await {
-            Ok(Ok(response)) => source.judge(&response).map(|()| (response.body.len(), 0)),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer within 10 s".to_owned()),
-        };
-        if outcome.is_err() {
-            connections[lane] = None; // its state is unknown; the next turn opens another
-        }
-        begin = tally.count(outcome, begin, window).await;
-    }
-    tally
-}
-
-async fn exchange<'a>(
-    slot: &'a mut Option<Connection>,
-    door: SocketAddr,
-    bytes: &[u8],
-) -> std::io::Result<Response<'a>> {
-    let connection = match slot {
-        Some(connection) => connection,
-        None => slot.insert(Connection::open(door).await?),
-    };
-    connection.exchange(bytes).await
-}
-
-async fn ask_dns(doors: Vec<SocketAddr>, window: Window) -> Tally {
-    let mut tally = Tally::default();
-    let mut askers = Vec::with_capacity(doors.len());
-    for door in doors {
-        match Asker::open(dns_of(door)).await {
-            Ok(asker) => askers.push(asker),
-            Err(error) => tally.error(error.to_string()),
-        }
-    }
-    let mut begin = Instant::now();
-    for lane in (0..askers.len()).cycle() {
-        if begin >= window.to {
-            break;
-        }
-        let outcome = askers[lane].ask().await;
-        let outcome = outcome.map(|answer| (answer.bytes, answer.records));
+    while begin < window.to {
+        let outcome = worker.ask().await;
         begin = tally.count(outcome, begin, window).await;
     }
     tally
@@ -197,17 +139,17 @@ impl Tally {
     /// Counts what finished within the window, and returns when the next request may begin.
     async fn count(
         &mut self,
-        outcome: Result<(usize, u16), String>,
+        outcome: Result<Answer, String>,
         begin: Instant,
         window: Window,
     ) -> Instant {
         let end = Instant::now();
         let counts = end >= window.from && end < window.to;
         match outcome {
-            Ok((bytes, records)) if counts => {
+            Ok(answer) if counts => {
                 self.latencies.record(end - begin);
-                self.bytes += bytes as u64;
-                self.records += u64::from(records);
+                self.bytes += answer.bytes as u64;
+                self.records += u64::from(answer.records);
                 end
             }
             Ok(_) => end,
@@ -257,170 +199,9 @@ impl Tally {
     }
 }
 
-/// Makes the HTTP requests of one worker and knows what a good answer looks like.
-#[derive(Debug)]
-struct Source {
-    work: Work,
-    keys: u32,
-    random: Random,
-}
-
-/// A request whose key, and value if it has one, are changed in place.
-#[derive(Debug)]
-struct Prepared {
-    bytes: Vec<u8>,
-    key_at: usize,
-    value_at: Option<usize>,
-}
-
-impl Source {
-    fn new(work: Work, keys: u32, number: usize) -> Self {
-        Self { work, keys, random: Random::new(number as u64) }
-    }
-
-    fn prepare(&mut self, door: SocketAddr) -> Prepared {
-        let (method, query, value) = match self.work {
-            Work::Put => ("PUT", "", value(&mut self.random)),
-            Work::Get { query } => ("GET", query, Vec::new()),
-            Work::Srv => unreachable!("DNS has its own loop"),
-        };
-        let start = format!("/v1/kv/{}", key(0));
-        let bytes = request(method, &format!("{start}{query}"), door, &value);
-        let key_at = method.len() + 1 + start.len() - KEY_DIGITS;
-        let value_at = (!value.is_empty()).then(|| bytes.len() - value.len());
-        Prepared { bytes, key_at, value_at }
-    }
-
-    /// Another key of the data set and, so that no two writes are the same, another value.
-    fn vary(&mut self, prepared: &mut Prepared) {
-        let number = self.random.below(self.keys);
-        let at = prepared.key_at;
-        put_digits(&mut prepared.bytes[at..at + KEY_DIGITS], number);
-        if let Some(at) = prepared.value_at {
-            prepared.bytes[at..at + 8].copy_from_slice(&self.random.next().to_le_bytes());
-        }
-    }
-
-    /// `true` after a write; after a read an entry, which holds the value in base64.
-    fn judge(&self, response: &Response<'_>) -> Result<(), String> {
-        let good = match self.work {
-            Work::Put => response.body.trim_ascii_end() == b"true",
-            _ => response.body.len() > VALUE_BYTES,
-        };
-        match response.status {
-            200 if good => Ok(()),
-            200 => Err("status 200 with another body".to_owned()),
-            status => Err(format!("status {status}")),
-        }
-    }
-}
-
-/// The key with this number.
-pub(crate) fn key(number: u32) -> String {
-    format!("bench/{number:08}")
-}
-
-/// A value that does not compress.
-pub(crate) fn value(random: &mut Random) -> Vec<u8> {
-    (0..VALUE_BYTES / 8).flat_map(|_| random.next().to_le_bytes()).collect()
-}
-
-fn put_digits(place: &mut [u8], mut number: u32) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).expect("a digit");
-        number /= 10;
-    }
-}
-
-/// Numbers that look random and are the same in every run (splitmix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// A sequence of its own for every `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_add(1).wrapping_mul(0xD1B5_4A32_D192_ED03))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Evenly from zero to `bound`, exclusive: the high half of a product.
-    fn below(&mut self, bound: u32) -> u32 {
-        let high = ((self.next() >> 32) * u64::from(bound)) >> 32;
-        u32::try_from(high).expect("less than the bound")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn door() -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 8500))
-    }
-
-    #[test]
-    fn requests_vary_in_place() {
-        let mut source = Source::new(Work::Put, 1, 7);
-        let mut put = source.prepare(door());
-        let first = put.bytes.clone();
-        source.vary(&mut put);
-        let text = String::from_utf8_lossy(&put.bytes).into_owned();
-        assert!(text.starts_with("PUT /v1/kv/bench/00000000 HTTP/1.1\r\nHost: 127.0.0.1:8500\r\n"));
-        assert!(text.contains("\r\nContent-Length: 128\r\n\r\n"), "{text}");
-        assert_ne!(put.bytes, first, "another value");
-        assert_eq!(put.bytes.len(), first.len());
-
-        let mut source = Source::new(Work::Get { query: "?stale" }, 100_000, 7);
-        let mut get = source.prepare(door());
-        let ends = |get: &Prepared| String::from_utf8_lossy(&get.bytes).into_owned();
-        source.vary(&mut get);
-        let text = ends(&get);
-        assert!(text.starts_with("GET /v1/kv/bench/000"), "{text}");
-        assert!(text.contains("?stale HTTP/1.1\r\n") && text.ends_with("\r\n\r\n"), "{text}");
-    }
-
-    #[test]
-    fn digits_fill_their_place() {
-        let mut place = *b"xxxxxxxx";
-        put_digits(&mut place, 12_345);
-        assert_eq!(&place, b"00012345");
-        assert_eq!(key(12_345), "bench/00012345");
-    }
-
-    #[test]
-    fn random_keys_reach_both_ends_evenly() {
-        let mut random = Random::new(1);
-        let mut counts = [0_u32; 10];
-        for _ in 0..10_000 {
-            counts[random.below(10) as usize] += 1;
-        }
-        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn answers_are_judged() {
-        let put = Source::new(Work::Put, 1, 0);
-        let judge = |source: &Source, status, body| source.judge(&Response { status, body });
-        assert_eq!(judge(&put, 200, b"true\n"), Ok(()));
-        assert_eq!(judge(&put, 200, b"false"), Err("status 200 with another body".to_owned()));
-        assert_eq!(judge(&put, 500, b"true"), Err("status 500".to_owned()));
-        let get = Source::new(Work::Get { query: "" }, 1, 0);
-        assert_eq!(judge(&get, 200, &[b' '; 200]), Ok(()));
-        assert_eq!(judge(&get, 404, b""), Err("status 404".to_owned()));
-    }
-
-    #[test]
-    fn one_worker_alone_asks_all_servers_in_turn() {
-        let doors = [1, 2, 3].map(|last| SocketAddr::from(([127, 0, 0, last], 1)));
-        assert_eq!(lanes(&doors, 0, 1), doors);
-        assert_eq!(lanes(&doors, 4, 64), [doors[1]]);
-    }
 
     #[test]
     fn kinds_of_errors_are_bounded() {

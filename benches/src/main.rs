@@ -1,29 +1,39 @@
-//! Portolan and the real Consul under one and the same load, in turn, on one machine.
+//! Portolan, the real Consul and the real etcd under one and the same load, in turn, on one
+//! machine.
 //!
 //! A run brings up three servers of one system on empty disks, loads the same data into them,
-//! drives each row of the table for some seconds, and takes them down; then the other system has
-//! its turn: A B A B. Only the system under load exists at that moment. Stopping the idle one with
-//! SIGSTOP would keep its memory and, on waking it, begin its turn with an election and with
-//! gossip that believes everybody dead; a fresh start gives every run the same beginning, and an
-//! honest figure for idle memory.
+//! drives each row of the table for some seconds, and takes them down; then the next system has
+//! its turn: A B C A B C. Only the system under load exists at that moment. Stopping the idle ones
+//! with SIGSTOP would keep their memory and, on waking them, begin their turn with an election and
+//! with gossip that believes everybody dead; a fresh start gives every run the same beginning, and
+//! an honest figure for idle memory.
 //!
-//! Both get the same command line, requests, data and client. The loop is closed (a connection
-//! asks again when it has its answer), so latencies are those of a saturated system and rates are
-//! its capacity. Rates are comparable within one table only, never between machines. Processor
-//! time for 1,000 requests is the quiet figure: other programs disturb it least. To see how much
-//! of a ratio is noise, let Consul run against itself: `--ours` with the path of Consul.
+//! Ours and Consul get the same command line and requests; etcd has its own command line and gets,
+//! over gRPC, the same keys and values in the same order, over as many connections with one
+//! request at a time on each. The loop is closed (a connection asks again when it has its answer),
+//! so latencies are those of a saturated system and rates are its capacity. Rates are comparable
+//! within one table only, never between machines. Processor time for 1,000 requests is the quiet
+//! figure: other programs disturb it least. To see how much of a ratio is noise, let Consul run
+//! against itself: `--ours` with the path of Consul.
 
 mod cluster;
+mod consul;
+mod data;
 mod dns;
+mod etcd;
 mod figures;
+mod grpc;
 mod histogram;
 mod http;
 mod load;
 mod machine;
 mod options;
+mod patience;
 mod report;
 mod rows;
 mod run;
+mod source;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::cluster::System;
+use crate::cluster::{Kind, System};
 use crate::rows::{ROWS, Row};
 
 /// Most runs that one table may stand on.
@@ -15,7 +15,7 @@ const SECONDS_MAX: f64 = 3_600.0;
 /// Most keys in the data set: the key's decimal number has eight digits.
 const KEYS_MAX: u32 = 10_000_000;
 
-/// Compares Portolan with the real Consul: same client, same requests, same machine, in turn.
+/// Compares Portolan with the real Consul and etcd: same client, same requests, same machine, in turn.
 #[derive(Parser, Debug)]
 #[command(name = "portolan-bench", version)]
 pub(crate) struct Options {
@@ -25,9 +25,12 @@ pub(crate) struct Options {
     /// The real Consul [default: ~/.cache/portolan-peers/usr/bin/consul].
     #[arg(long)]
     consul: Option<PathBuf>,
-    /// Measure one system alone.
-    #[arg(long, value_enum)]
-    only: Option<Only>,
+    /// The real etcd [default: ~/.cache/portolan-peers/usr/bin/etcd].
+    #[arg(long)]
+    etcd: Option<PathBuf>,
+    /// Measure only these systems (with commas between, or repeated).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Only>,
     /// Runs of each system; the table shows their median and range.
     #[arg(long, default_value_t = 3)]
     pub(crate) runs: u32,
@@ -57,11 +60,12 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
 }
 
-/// The one system to measure.
+/// A system to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Only {
     Ours,
     Consul,
+    Etcd,
 }
 
 /// Where connections go.
@@ -120,37 +124,45 @@ impl Options {
 
     /// The systems to measure, ours first.
     ///
-    /// Consul may be missing, which is said loudly; ours may not, unless it was not asked for.
+    /// Peers may be missing, which is said loudly; ours may not, unless it was not asked for.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems = Vec::with_capacity(2);
-        if self.only != Some(Only::Consul) {
-            let program = &self.ours;
-            anyhow::ensure!(
-                program.is_file(),
-                "{}: no such program; build it first, or measure with --only consul",
-                program.display()
-            );
-            systems.push(System { name: "ours", program: absolute(program)?, net: [127, 0, 2] });
-        }
-        if self.only != Some(Only::Ours) {
-            let program = self.consul_program();
-            if program.is_file() {
-                let program = absolute(&program)?;
-                systems.push(System { name: "Consul", program, net: [127, 0, 3] });
+        let mut systems = Vec::with_capacity(3);
+        for only in [Only::Ours, Only::Consul, Only::Etcd] {
+            if !self.only.is_empty() && !self.only.contains(&only) {
+                continue;
+            }
+            let system = self.system(only);
+            let path = system.program.display();
+            if system.program.is_file() {
+                systems.push(System { program: absolute(&system.program)?, ..system });
+            } else if only == Only::Ours {
+                anyhow::bail!("{path}: no such program; build it first, or measure with --only");
             } else {
-                let path = program.display();
-                anyhow::ensure!(!systems.is_empty(), "{path}: no such program");
-                crate::say(&format!("*** {path} IS MISSING: ONLY OURS IS MEASURED, NO RATIOS ***"));
+                let name = system.name;
+                crate::say(&format!("*** {path} IS MISSING: {name} IS NOT MEASURED ***"));
             }
         }
+        anyhow::ensure!(!systems.is_empty(), "none of the programs asked for is there");
         Ok(systems)
     }
 
-    fn consul_program(&self) -> PathBuf {
-        let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
-        let usual = || home().join(".cache/portolan-peers/usr/bin/consul");
-        self.consul.clone().unwrap_or_else(usual)
+    fn system(&self, only: Only) -> System {
+        let (name, kind, program, net) = match only {
+            Only::Ours => ("ours", Kind::Consul, self.ours.clone(), [127, 0, 2]),
+            Only::Consul => {
+                ("Consul", Kind::Consul, peer(self.consul.as_ref(), "consul"), [127, 0, 3])
+            }
+            Only::Etcd => ("etcd", Kind::Etcd, peer(self.etcd.as_ref(), "etcd"), [127, 0, 4]),
+        };
+        System { name, kind, program, net }
     }
+}
+
+/// The program that was chosen, or the one that the script for the peers unpacks.
+fn peer(chosen: Option<&PathBuf>, name: &str) -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
+    let usual = || home().join(".cache/portolan-peers/usr/bin").join(name);
+    chosen.cloned().unwrap_or_else(usual)
 }
 
 fn absolute(program: &Path) -> anyhow::Result<PathBuf> {

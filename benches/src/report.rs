@@ -16,6 +16,8 @@ const CLIENT_BUSY_MAX: f64 = 0.9;
 const OTHERS_BUSY_MAX: f64 = 0.1;
 /// Moments at which memory is read.
 const MOMENTS: [&str; 3] = ["idle", "with the data set", "after all rows"];
+/// Stands where a system cannot do the work of a row.
+const NOT_TAKEN: &str = "–";
 
 /// Under which circumstances the table came about.
 #[derive(Clone, Debug)]
@@ -45,12 +47,15 @@ type Result = (&'static str, Vec<Turn>);
 /// Takes one figure out of a sample.
 type Pick = fn(&Sample) -> f64;
 
-/// Everything as one Markdown text. With two systems the ratio is the first over the second.
+/// Everything as one Markdown text. Ratios are of the first system over
+/// each other one.
 pub(crate) fn table(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
     let sections = [
         heading(setting, results),
         speed(rows, results),
+        latency(rows, results),
         cost(rows, results),
+        beside(rows, results),
         memory(results),
         notes(setting, rows, results),
     ];
@@ -88,8 +93,11 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
         "Machine: {}; data on {}.\n{}.\n\
          Three servers on loopback, one system at a time, {} runs in turn from empty disks, each \
          row {} s after {} s of warm-up, {} keys of 128 B, closed loop over {goal}, {} client \
-         thread(s) on the same machine. Medians, in brackets least to greatest; ratio: first over \
-         second system (rate: more is better; everything else: less is better).\n{alone}",
+         thread(s) on the same machine. Medians, in brackets least to greatest; ratios: the first \
+         system over each other one, whose range is that of neighbouring runs (rate: more is \
+         better; everything else: less is better). etcd is asked over gRPC, its default GET is \
+         linearizable, `?stale` is its serializable range; {NOT_TAKEN} where a system cannot do \
+         such work.\n{alone}",
         setting.machine,
         setting.disk,
         setting.versions.join("; "),
@@ -102,51 +110,60 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
 }
 
 fn speed(rows: &[Row], results: &[Result]) -> String {
-    let mut columns = with_ratio(names(results, ", a second"), results);
-    columns.extend(with_ratio(names(results, ", p50 / p99 ms"), results));
-    let mut out = head("requests", &columns);
+    let mut out = head("requests a second", &with_ratios(results));
     for (at, row) in rows.iter().enumerate() {
         let mut cells = cells(results, at, |sample| sample.rate);
-        if let [.., ratio] = &mut cells[..]
-            && results.len() == 2
-        {
+        for ratio in cells.iter_mut().skip(results.len()).filter(|cell| *cell != NOT_TAKEN) {
             *ratio = format!("**{ratio}**");
         }
-        let p50: Pick = |sample| sample.p50;
-        let p99: Pick = |sample| sample.p99;
-        cells.extend(results.iter().map(|(_, turns)| {
-            let (p50, p99) = (row_spread(turns, at, p50), row_spread(turns, at, p99));
-            format!("{} / {}", middle(p50), range(p99))
-        }));
-        if results.len() == 2 {
-            let (p50, p99) = (ratios(results, at, p50), ratios(results, at, p99));
-            cells.push(format!("{} / {}", middle(p50), range(p99)));
-        }
         line(&mut out, row.title, &cells);
+    }
+    out
+}
+
+fn latency(rows: &[Row], results: &[Result]) -> String {
+    let mut out = head("latency, p50 / p99 ms", &with_ratios(results));
+    let p50: Pick = |sample| sample.p50;
+    let p99: Pick = |sample| sample.p99;
+    let both = |first, second| format!("{} / {}", middle(first), range(second));
+    for (at, row) in rows.iter().enumerate() {
+        let own = results.iter().map(|(_, turns)| {
+            taken(turns, at, || both(row_spread(turns, at, p50), row_spread(turns, at, p99)))
+        });
+        let ratios = pairs(results).map(|(first, second)| {
+            let (p50, p99) = (ratios(first, second, at, p50), ratios(first, second, at, p99));
+            taken(first, at, || taken(second, at, || both(p50, p99)))
+        });
+        line(&mut out, row.title, &own.chain(ratios).collect::<Vec<_>>());
     }
     out
 }
 
 fn cost(rows: &[Row], results: &[Result]) -> String {
-    let mut columns = with_ratio(names(results, ", servers' CPU s for 1,000"), results);
-    columns.extend(names(results, ", client's cores"));
-    columns.extend(names(results, ", other programs' cores"));
-    columns.extend(names(results, ", bytes an answer"));
-    let mut out = head("work", &columns);
-    let beside: [Pick; 3] =
-        [|sample| sample.client_cores, |sample| sample.other_cores, |sample| sample.bytes];
+    let mut out = head("servers' CPU s for 1,000", &with_ratios(results));
     for (at, row) in rows.iter().enumerate() {
-        let mut cells = cells(results, at, |sample| sample.server_cpu);
-        for pick in beside {
-            cells.extend(results.iter().map(|(_, turns)| middle(row_spread(turns, at, pick))));
-        }
-        line(&mut out, row.title, &cells);
+        line(&mut out, row.title, &cells(results, at, |sample| sample.server_cpu));
+    }
+    out
+}
+
+/// What tells whether a row was measured fairly.
+fn beside(rows: &[Row], results: &[Result]) -> String {
+    let what = "client's / other programs' cores, bytes an answer";
+    let mut out = head(what, &names(results));
+    for (at, row) in rows.iter().enumerate() {
+        let cells = results.iter().map(|(_, turns)| {
+            let of = |pick| middle(row_spread(turns, at, pick));
+            let (client, other) = (of(|one| one.client_cores), of(|one| one.other_cores));
+            taken(turns, at, || format!("{client} / {other}, {}", of(|one| one.bytes)))
+        });
+        line(&mut out, row.title, &cells.collect::<Vec<_>>());
     }
     out
 }
 
 fn memory(results: &[Result]) -> String {
-    let mut out = head("memory of the servers, MiB", &with_ratio(names(results, ""), results));
+    let mut out = head("memory of the servers, MiB", &with_ratios(results));
     for (at, moment) in MOMENTS.iter().enumerate() {
         let sum = |turn: &Turn| turn.memory[at].iter().map(|server| server.resident).sum();
         let max = |turn: &Turn| most(&turn.memory[at], |server| server.resident);
@@ -174,19 +191,13 @@ fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
             }
             for (row, sample) in rows.iter().zip(&turn.samples) {
                 let place = format!("{name}, run {run}, {}", row.title);
-                note_errors(&mut out, &place, sample);
-                let share = per(sample.client_cores, float(setting.client_threads as u64));
-                if share > CLIENT_BUSY_MAX {
-                    note(&mut out, &format!("{place}: the client was the limit"));
-                }
-                if sample.records > 0.0 && sample.records < f64::from(INSTANCES) {
-                    let records = short(sample.records);
-                    note(&mut out, &format!("{place}: {records} records an answer, not all"));
+                if let Some(sample) = sample {
+                    note_sample(&mut out, &place, sample, setting.client_threads);
                 }
             }
         }
     }
-    let all = results.iter().flat_map(|(_, turns)| turns).flat_map(|turn| &turn.samples);
+    let all = results.iter().flat_map(|(_, turns)| turns).flat_map(|turn| &turn.samples).flatten();
     let disturbed = all.filter(|sample| sample.other_cores > OTHERS_BUSY_MAX).count();
     if disturbed > 0 {
         let what = "other programs kept more than";
@@ -202,6 +213,18 @@ fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
         "No errors, no change of leader, whole DNS answers, no other programs.\n".to_owned()
     } else {
         out
+    }
+}
+
+fn note_sample(out: &mut String, place: &str, sample: &Sample, client_threads: usize) {
+    note_errors(out, place, sample);
+    let share = per(sample.client_cores, float(client_threads as u64));
+    if share > CLIENT_BUSY_MAX {
+        note(out, &format!("{place}: the client was the limit"));
+    }
+    if sample.records > 0.0 && sample.records < f64::from(INSTANCES) {
+        let records = short(sample.records);
+        note(out, &format!("{place}: {records} records an answer, not all"));
     }
 }
 
@@ -223,16 +246,28 @@ fn note(out: &mut String, text: &str) {
 }
 
 /// A column for each system.
-fn names(results: &[Result], what: &str) -> Vec<String> {
-    results.iter().map(|(name, _)| format!("{name}{what}")).collect()
+fn names(results: &[Result]) -> Vec<String> {
+    results.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// One column more if there are two systems to compare.
-fn with_ratio(mut columns: Vec<String>, results: &[Result]) -> Vec<String> {
-    if results.len() == 2 {
-        columns.push("ratio".to_owned());
+/// A column for each system, and one for the first over each other.
+fn with_ratios(results: &[Result]) -> Vec<String> {
+    let mut columns = names(results);
+    if let [(first, _), others @ ..] = results {
+        columns.extend(others.iter().map(|(name, _)| format!("{first} / {name}")));
     }
     columns
+}
+
+/// The first system's turns with those of each other.
+fn pairs(results: &[Result]) -> impl Iterator<Item = (&[Turn], &[Turn])> {
+    let first = results.first().map_or(&[][..], |(_, turns)| turns);
+    results.iter().skip(1).map(move |(_, turns)| (first, &turns[..]))
+}
+
+/// What `cell` says, unless the system cannot do the work of this row.
+fn taken(turns: &[Turn], at: usize, cell: impl FnOnce() -> String) -> String {
+    if turns.iter().any(|turn| turn.samples[at].is_some()) { cell() } else { NOT_TAKEN.to_owned() }
 }
 
 fn head(first: &str, columns: &[String]) -> String {
@@ -247,36 +282,37 @@ fn line(out: &mut String, first: &str, cells: &[String]) {
         .expect("writing into a string cannot fail");
 }
 
-/// One figure of one row for each system and, of two, their ratio.
+/// One figure of one row for each system, and the ratios.
 fn cells(results: &[Result], at: usize, pick: Pick) -> Vec<String> {
-    let spreads = results.iter().map(|(_, turns)| row_spread(turns, at, pick));
-    let mut cells: Vec<_> = spreads.map(range).collect();
-    if results.len() == 2 {
-        cells.push(range(ratios(results, at, pick)));
-    }
-    cells
+    let own =
+        results.iter().map(|(_, turns)| taken(turns, at, || range(row_spread(turns, at, pick))));
+    let ratios = pairs(results).map(|(first, second)| {
+        taken(first, at, || taken(second, at, || range(ratios(first, second, at, pick))))
+    });
+    own.chain(ratios).collect()
 }
 
 fn turn_cells(results: &[Result], pick: impl Fn(&Turn) -> f64) -> Vec<String> {
-    let spreads: Vec<_> =
-        results.iter().map(|(_, turns)| spread(turns.iter().map(&pick))).collect();
-    let mut cells: Vec<_> = spreads.iter().copied().map(range).collect();
-    if let [Some(first), Some(second)] = spreads[..] {
-        cells.push(short(per(first.median, second.median)));
-    }
-    cells
+    let of = |turns: &[Turn]| spread(turns.iter().map(&pick));
+    let own = results.iter().map(|(_, turns)| range(of(turns)));
+    let ratios = pairs(results).map(|(first, second)| {
+        let median = |turns| of(turns).map_or(0.0, |spread| spread.median);
+        short(per(median(first), median(second)))
+    });
+    own.chain(ratios).collect()
 }
 
 /// The valid samples of one row.
 fn row_spread(turns: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
-    spread(turns.iter().map(|turn| &turn.samples[at]).filter(|one| is_valid(one)).map(pick))
+    let samples = turns.iter().filter_map(|turn| turn.samples[at].as_ref());
+    spread(samples.filter(|one| is_valid(one)).map(pick))
 }
 
 /// The ratio of the medians; its range is that of the runs compared one by one, each with its
 /// neighbour in time.
-fn ratios(results: &[Result], at: usize, pick: Pick) -> Option<Spread> {
-    let [(_, first), (_, second)] = results else { return None };
-    let pairs = first.iter().zip(second).map(|(a, b)| (&a.samples[at], &b.samples[at]));
+fn ratios(first: &[Turn], second: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
+    let pairs = first.iter().zip(second);
+    let pairs = pairs.filter_map(|(a, b)| a.samples[at].as_ref().zip(b.samples[at].as_ref()));
     let pairs = pairs.filter(|(a, b)| is_valid(a) && is_valid(b));
     let range = spread(pairs.map(|(a, b)| per(pick(a), pick(b))))?;
     let of = |turns: &[Turn]| row_spread(turns, at, pick).map(|spread| spread.median);
@@ -320,7 +356,7 @@ mod tests {
     fn turn(rate: f64, errors: u64) -> Turn {
         let server = |resident| Memory { resident, peak: resident + 1.0 };
         Turn {
-            samples: vec![sample(rate, errors)],
+            samples: vec![Some(sample(rate, errors))],
             memory: [10.0, 20.0, 30.0].map(|more| vec![server(more), server(more + 1.0)]),
             start_seconds: 2.0,
             leader_changes: 0,
@@ -346,10 +382,15 @@ mod tests {
         let ours = vec![turn(1_000.0, 0), turn(3_000.0, 0), turn(2_000.0, 0)];
         let consul = vec![turn(100.0, 0), turn(150.0, 0), turn(400.0, 0)];
         let text = table(&setting(), &ROWS[..1], &[("ours", ours), ("Consul", consul)]);
-        let rate = "| PUT 128 B, 1 connection | 2,000 (1,000–3,000) | 150 (100–400) | \
-                    **13.3 (5.00–20.0)** | 0.500 / 2.00 (1.33–4.00) | \
-                    6.67 / 26.7 (10.0–40.0) | 0.075 / 0.075 (0.050–0.200) |";
-        assert!(text.contains(rate), "{text}");
+        for line in [
+            "| requests a second | ours | Consul | ours / Consul |",
+            "| PUT 128 B, 1 connection | 2,000 (1,000–3,000) | 150 (100–400) | **13.3 (5.00–20.0)** |",
+            "| PUT 128 B, 1 connection | 0.500 / 2.00 (1.33–4.00) | 6.67 / 26.7 (10.0–40.0) | \
+             0.075 / 0.075 (0.050–0.200) |",
+            "| PUT 128 B, 1 connection | 0.250 / 0.00, 4.00 | 0.250 / 0.00, 4.00 |",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
         assert!(text.contains("| idle, sum of three | 21.0 | 21.0 | 1.00 |"), "{text}");
         assert!(text.contains("| peak of the largest | 32.0 | 32.0 | 1.00 |"), "{text}");
         assert!(
@@ -361,29 +402,51 @@ mod tests {
     }
 
     #[test]
+    fn a_third_system_has_its_own_ratio_and_gaps_where_it_cannot() {
+        let mut etcd = turn(500.0, 0);
+        etcd.samples.push(None);
+        let two = |rate| {
+            let mut turn = turn(rate, 0);
+            turn.samples.push(Some(sample(rate, 0)));
+            vec![turn]
+        };
+        let results = [("ours", two(1_000.0)), ("Consul", two(100.0)), ("etcd", vec![etcd])];
+        let text = table(&setting(), &ROWS[..2], &results);
+        for line in [
+            "| latency, p50 / p99 ms | ours | Consul | etcd | ours / Consul | ours / etcd |",
+            "| PUT 128 B, 1 connection | 1,000 | 100 | 500 | **10.0** | **2.00** |",
+            "| PUT 128 B, 64 connections | 1,000 | 100 | – | **10.0** | – |",
+            "| PUT 128 B, 64 connections | 1.00 / 4.00 | 10.0 / 40.0 | – | 0.100 / 0.100 | – |",
+            "| idle, sum of three | 21.0 | 21.0 | 21.0 | 1.00 | 1.00 |",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("no other programs.\n"), "{text}");
+    }
+
+    #[test]
     fn a_run_with_too_many_errors_is_left_out_and_told() {
         let turns = vec![turn(100.0, 11), turn(200.0, 10)];
         let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
-        assert!(text.contains("| PUT 128 B, 1 connection | 200 | 5.00 / 20.0 |"), "{text}");
+        assert!(text.contains("| PUT 128 B, 1 connection | 200 |"), "{text}");
+        assert!(text.contains("| PUT 128 B, 1 connection | 5.00 / 20.0 |"), "{text}");
         assert!(text.contains("run 1, PUT 128 B, 1 connection: INVALID, left out"), "{text}");
         assert!(text.contains("run 2, PUT 128 B, 1 connection: errors: 10 × status 500"), "{text}");
-        assert!(!text.contains("ratio |"), "{text}");
+        assert!(!text.contains("ours /"), "{text}");
         assert!(text.contains("**Only ours was measured: there are no ratios.**"), "{text}");
     }
 
     #[test]
     fn a_row_without_a_valid_run_says_so() {
         let text = table(&setting(), &ROWS[..1], &[("ours", vec![turn(100.0, 5_000)])]);
-        assert!(
-            text.contains("| PUT 128 B, 1 connection | invalid | invalid / invalid |"),
-            "{text}"
-        );
+        assert!(text.contains("| PUT 128 B, 1 connection | invalid |"), "{text}");
+        assert!(text.contains("| PUT 128 B, 1 connection | invalid / invalid |"), "{text}");
     }
 
     #[test]
     fn a_saturated_client_is_told() {
         let mut busy = turn(100.0, 0);
-        busy.samples[0].client_cores = 0.95;
+        busy.samples[0].as_mut().unwrap().client_cores = 0.95;
         let text = table(&setting(), &ROWS[..1], &[("ours", vec![busy])]);
         assert!(text.contains("- ours, run 1, PUT 128 B, 1 connection: the client was the limit"));
     }
@@ -391,7 +454,7 @@ mod tests {
     #[test]
     fn other_programs_are_told() {
         let mut disturbed = turn(100.0, 0);
-        disturbed.samples[0].other_cores = 0.5;
+        disturbed.samples[0].as_mut().unwrap().other_cores = 0.5;
         let turns = vec![disturbed, turn(100.0, 0)];
         let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
         assert!(text.contains("- DISTURBED: in 1 measurements other programs kept"), "{text}");

@@ -16,15 +16,23 @@ pub(crate) struct Row {
 /// One kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// `PUT /v1/kv/<key>` of [`VALUE_BYTES`] under a random key of the data set.
+    /// A write of [`VALUE_BYTES`] under a random key of the data set: `PUT /v1/kv/<key>`; of etcd
+    /// a `Put`.
     Put,
-    /// `GET /v1/kv/<key>` of a random key; the query string chooses the consistency.
-    Get {
-        /// With its question mark, or empty for the default.
-        query: &'static str,
-    },
+    /// A read of a random key: `GET /v1/kv/<key>`; of etcd a `Range` of this key alone.
+    Get(Reads),
     /// `SRV` of the service with [`INSTANCES`] instances, over UDP.
     Srv,
+}
+
+/// How fresh the answer to a read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// What the system does when nothing is asked for: of ours and of etcd linearizable, of Consul
+    /// what the leader believes.
+    Default,
+    /// `?stale`, of etcd `serializable`: what the asked server has.
+    Stale,
 }
 
 /// Bytes of every value.
@@ -42,13 +50,13 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "get",
         title: "GET, 64 connections",
-        work: Work::Get { query: "" },
+        work: Work::Get(Reads::Default),
         connections: 64,
     },
     Row {
         name: "get-stale",
         title: "GET ?stale, 64 connections",
-        work: Work::Get { query: "?stale" },
+        work: Work::Get(Reads::Stale),
         connections: 64,
     },
     Row {
