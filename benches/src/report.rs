@@ -95,8 +95,9 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
          row {} s after {} s of warm-up, {} keys of 128 B, closed loop over {goal}, {} client \
          thread(s) on the same machine. Medians, in brackets least to greatest; ratios: the first \
          system over each other one, whose range is that of neighbouring runs (rate: more is \
-         better; everything else: less is better). etcd is asked over gRPC, its default GET is \
-         linearizable, `?stale` is its serializable range; {NOT_TAKEN} where a system cannot do \
+         better; everything else: less is better). etcd is asked over gRPC, its default and \
+         its `?consistent` GET are one and the same linearizable range, `?stale` is its \
+         serializable one; {NOT_TAKEN} where a system cannot do \
          such work.\n{alone}",
         setting.machine,
         setting.disk,

@@ -16,13 +16,32 @@ pub(crate) struct Row {
 /// One kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// A write of [`VALUE_BYTES`] under a random key of the data set: `PUT /v1/kv/<key>`; of etcd
-    /// a `Put`.
-    Put,
+    /// A write under a random key: `PUT /v1/kv/<key>`; of etcd a `Put`.
+    Put(Value),
     /// A read of a random key: `GET /v1/kv/<key>`; of etcd a `Range` of this key alone.
     Get(Reads),
     /// `SRV` of the service with [`INSTANCES`] instances, over UDP.
     Srv,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// [`VALUE_BYTES`] under the keys of the data set.
+    Small,
+    /// [`LARGE_BYTES`] under keys of their own, so that the data set stays as it was loaded; at
+    /// most [`LARGE_KEYS_MAX`], 40 MB.
+    Large,
+}
+
+impl Value {
+    /// Bytes of it.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Small => VALUE_BYTES,
+            Self::Large => LARGE_BYTES,
+        }
+    }
 }
 
 /// How fresh the answer to a read is.
@@ -33,10 +52,16 @@ pub(crate) enum Reads {
     Default,
     /// `?stale`, of etcd `serializable`: what the asked server has.
     Stale,
+    /// `?consistent`, linearizable in all systems.
+    Consistent,
 }
 
-/// Bytes of every value.
+/// Bytes of a value of the data set.
 pub(crate) const VALUE_BYTES: usize = 128;
+/// Bytes of a large value.
+const LARGE_BYTES: usize = 4096;
+/// Keys that large values are written under, if the data set has as many.
+pub(crate) const LARGE_KEYS_MAX: u32 = 10_000;
 /// Instances of the service that DNS is asked for, each on a node of its own.
 pub(crate) const INSTANCES: u16 = 10;
 /// The service's name in the catalogue.
@@ -44,25 +69,21 @@ pub(crate) const SERVICE: &str = "bench-web";
 
 /// All rows, in the order in which they run.
 pub(crate) const ROWS: &[Row] = &[
-    Row { name: "put-1", title: "PUT 128 B, 1 connection", work: Work::Put, connections: 1 },
-    Row { name: "put-64", title: "PUT 128 B, 64 connections", work: Work::Put, connections: 64 },
-    Row { name: "put-256", title: "PUT 128 B, 256 connections", work: Work::Put, connections: 256 },
-    Row {
-        name: "get",
-        title: "GET, 64 connections",
-        work: Work::Get(Reads::Default),
-        connections: 64,
-    },
-    Row {
-        name: "get-stale",
-        title: "GET ?stale, 64 connections",
-        work: Work::Get(Reads::Stale),
-        connections: 64,
-    },
-    Row {
-        name: "dns-srv",
-        title: "DNS SRV of 10 instances, 64 UDP sockets",
-        work: Work::Srv,
-        connections: 64,
-    },
+    row("put-1", "PUT 128 B, 1 connection", Work::Put(Value::Small), 1),
+    row("put-64", "PUT 128 B, 64 connections", Work::Put(Value::Small), 64),
+    row("put-256", "PUT 128 B, 256 connections", Work::Put(Value::Small), 256),
+    row("get", "GET, 64 connections", Work::Get(Reads::Default), 64),
+    row("get-256", "GET, 256 connections", Work::Get(Reads::Default), 256),
+    row("get-consistent", "GET ?consistent, 64 connections", CONSISTENT, 64),
+    row("get-consistent-256", "GET ?consistent, 256 connections", CONSISTENT, 256),
+    row("get-stale", "GET ?stale, 64 connections", Work::Get(Reads::Stale), 64),
+    row("dns-srv", "DNS SRV of 10 instances, 64 UDP sockets", Work::Srv, 64),
+    row("put-64-4k", "PUT 4 KB, 64 connections", Work::Put(Value::Large), 64),
+    row("put-256-4k", "PUT 4 KB, 256 connections", Work::Put(Value::Large), 256),
 ];
+/// The strictest read.
+const CONSISTENT: Work = Work::Get(Reads::Consistent);
+
+const fn row(name: &'static str, title: &'static str, work: Work, connections: usize) -> Row {
+    Row { name, title, work, connections }
+}

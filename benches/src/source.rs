@@ -7,7 +7,7 @@ use crate::cluster::Kind;
 use crate::etcd;
 use crate::grpc;
 use crate::http::{self, Response};
-use crate::rows::{Reads, VALUE_BYTES, Work};
+use crate::rows::{LARGE_KEYS_MAX, Reads, VALUE_BYTES, Value, Work};
 
 /// Decimal digits of a key's number, so that it can be put into a prepared request in place.
 const KEY_DIGITS: usize = 8;
@@ -32,16 +32,23 @@ pub(crate) struct Prepared {
 impl Source {
     /// The requests of the worker with this `number`.
     pub(crate) fn new(work: Work, keys: u32, number: usize) -> Self {
+        let keys = match work {
+            Work::Put(Value::Large) => keys.min(LARGE_KEYS_MAX),
+            Work::Put(Value::Small) | Work::Get(_) | Work::Srv => keys,
+        };
         Self { work, keys, random: Random::new(number as u64) }
     }
 
     /// A request to `door`, in what a system of this `kind` speaks.
     pub(crate) fn prepare(&mut self, kind: Kind, door: SocketAddr) -> Prepared {
         let value = match self.work {
-            Work::Put => value(&mut self.random),
+            Work::Put(value) => random_bytes(&mut self.random, value.bytes()),
             Work::Get(_) | Work::Srv => Vec::new(),
         };
-        let key = key(0);
+        let key = match self.work {
+            Work::Put(Value::Large) => format!("large/{:08}", 0),
+            Work::Put(Value::Small) | Work::Get(_) | Work::Srv => key(0),
+        };
         let bytes = match kind {
             Kind::Consul => self.http(door, &key, &value),
             Kind::Etcd => self.grpc(&key, &value),
@@ -59,7 +66,7 @@ impl Source {
     /// The method that a system which speaks gRPC is called by.
     pub(crate) fn method(&self) -> &'static str {
         match self.work {
-            Work::Put => etcd::PUT,
+            Work::Put(_) => etcd::PUT,
             Work::Get(_) => etcd::RANGE,
             Work::Srv => unreachable!("gRPC has no names"),
         }
@@ -67,9 +74,10 @@ impl Source {
 
     fn http(&self, door: SocketAddr, key: &str, value: &[u8]) -> Vec<u8> {
         let (method, query) = match self.work {
-            Work::Put => ("PUT", ""),
+            Work::Put(_) => ("PUT", ""),
             Work::Get(Reads::Default) => ("GET", ""),
             Work::Get(Reads::Stale) => ("GET", "?stale"),
+            Work::Get(Reads::Consistent) => ("GET", "?consistent"),
             Work::Srv => unreachable!("DNS has its own requests"),
         };
         http::request(method, &format!("/v1/kv/{key}{query}"), door, value)
@@ -77,14 +85,14 @@ impl Source {
 
     fn grpc(&self, key: &str, value: &[u8]) -> Vec<u8> {
         grpc::framed(&match self.work {
-            Work::Put => etcd::put(key, value),
-            Work::Get(Reads::Default) => etcd::range(key),
+            Work::Put(_) => etcd::put(key, value),
+            Work::Get(Reads::Default | Reads::Consistent) => etcd::range(key),
             Work::Get(Reads::Stale) => etcd::serializable_range(key),
             Work::Srv => unreachable!("DNS has its own requests"),
         })
     }
 
-    /// Another key of the data set and, so that no two writes are the same, another value.
+    /// Another key of those that the work is about and, so that no two writes are the same, another value.
     pub(crate) fn vary(&mut self, prepared: &mut Prepared) {
         let number = self.random.below(self.keys);
         let at = prepared.key_at;
@@ -98,7 +106,7 @@ impl Source {
     /// bytes of the body.
     pub(crate) fn judge_http(&self, response: &Response<'_>) -> Result<usize, String> {
         let good = match self.work {
-            Work::Put => response.body.trim_ascii_end() == b"true",
+            Work::Put(_) => response.body.trim_ascii_end() == b"true",
             Work::Get(_) | Work::Srv => response.body.len() > VALUE_BYTES,
         };
         match response.status {
@@ -113,7 +121,7 @@ impl Source {
     pub(crate) fn judge_grpc(&self, answer: &grpc::Answer<'_>) -> Result<usize, String> {
         let bytes = answer.message.len();
         let good = match self.work {
-            Work::Put => bytes > 0,
+            Work::Put(_) => bytes > 0,
             Work::Get(_) | Work::Srv => bytes > VALUE_BYTES,
         };
         match answer.status {
@@ -129,9 +137,14 @@ pub(crate) fn key(number: u32) -> String {
     format!("bench/{number:08}")
 }
 
-/// A value that does not compress.
+/// A value of the data set.
 pub(crate) fn value(random: &mut Random) -> Vec<u8> {
-    (0..VALUE_BYTES / 8).flat_map(|_| random.next().to_le_bytes()).collect()
+    random_bytes(random, VALUE_BYTES)
+}
+
+/// Bytes that do not compress, whole eights of them.
+fn random_bytes(random: &mut Random, bytes: usize) -> Vec<u8> {
+    (0..bytes / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 /// Where a key stands in a request; the caller put it there.
@@ -182,7 +195,7 @@ mod tests {
 
     #[test]
     fn requests_vary_in_place() {
-        let mut source = Source::new(Work::Put, 1, 7);
+        let mut source = Source::new(Work::Put(Value::Small), 1, 7);
         let mut put = source.prepare(Kind::Consul, door());
         let first = put.bytes.clone();
         source.vary(&mut put);
@@ -199,6 +212,31 @@ mod tests {
         let text = ends(&get);
         assert!(text.starts_with("GET /v1/kv/bench/000"), "{text}");
         assert!(text.contains("?stale HTTP/1.1\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn large_values_have_keys_of_their_own() {
+        for kind in [Kind::Consul, Kind::Etcd] {
+            let mut source = Source::new(Work::Put(Value::Large), 10_000_000, 7);
+            let mut put = source.prepare(kind, door());
+            assert_eq!(put.bytes.len() - put.value_at.unwrap(), 4096);
+            for _ in 0..100 {
+                source.vary(&mut put);
+                assert_eq!(put.bytes[put.key_at - 6..][..10], *b"large/0000");
+            }
+        }
+    }
+
+    #[test]
+    fn the_query_says_how_fresh() {
+        for (reads, line) in [
+            (Reads::Default, "GET /v1/kv/bench/00000000 HTTP/1.1\r\n"),
+            (Reads::Stale, "GET /v1/kv/bench/00000000?stale HTTP/1.1\r\n"),
+            (Reads::Consistent, "GET /v1/kv/bench/00000000?consistent HTTP/1.1\r\n"),
+        ] {
+            let get = Source::new(Work::Get(reads), 1, 7).prepare(Kind::Consul, door());
+            assert!(get.bytes.starts_with(line.as_bytes()), "{line}");
+        }
     }
 
     #[test]
@@ -221,7 +259,7 @@ mod tests {
 
     #[test]
     fn answers_are_judged() {
-        let put = Source::new(Work::Put, 1, 0);
+        let put = Source::new(Work::Put(Value::Small), 1, 0);
         let judge = |source: &Source, status, body| source.judge_http(&Response { status, body });
         assert_eq!(judge(&put, 200, b"true\n"), Ok(5));
         assert_eq!(judge(&put, 200, b"false"), Err("status 200 with another body".to_owned()));
@@ -234,7 +272,7 @@ mod tests {
     #[test]
     fn grpc_asks_for_the_same_keys_with_the_same_values() {
         let sequence = |kind| {
-            let mut source = Source::new(Work::Put, 100_000, 7);
+            let mut source = Source::new(Work::Put(Value::Small), 100_000, 7);
             let mut put = source.prepare(kind, door());
             let mut seen = Vec::new();
             for _ in 0..3 {
@@ -251,7 +289,7 @@ mod tests {
 
     #[test]
     fn answers_of_grpc_are_judged() {
-        let put = Source::new(Work::Put, 1, 0);
+        let put = Source::new(Work::Put(Value::Small), 1, 0);
         let get = Source::new(Work::Get(Reads::Stale), 1, 0);
         let judge =
             |source: &Source, status, message| source.judge_grpc(&grpc::Answer { status, message });
