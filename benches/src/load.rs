@@ -1,7 +1,11 @@
-//! The closed loop: every connection asks, waits for its answer, and asks again.
+//! One measurement: the workers of a row, the closed loop, and what is counted meanwhile.
+//!
+//! In the closed loop every connection asks, waits for its answer, and asks again; the open one has
+//! a file of its own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,27 +17,44 @@ use crate::dns::Answer;
 use crate::figures::{float, per};
 use crate::histogram::Histogram;
 use crate::machine;
+use crate::open::{Alarm, Schedule, open};
 use crate::rows::Row;
 use crate::source::Source;
 use crate::worker::{Worker, lanes};
 
+/// Share of errors above which a row of a run does not count, in requests: 1 in 1,000.
+const ERRORS_ONE_IN: u64 = 1_000;
 /// Kinds of errors that are told apart in one worker; the rest count as "other".
 const ERROR_KINDS_MAX: usize = 16;
 /// Pause after an error, so that a dead server is not asked a million times a second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// When a row is measured: what finishes between the two counts.
+/// When a row is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     from: Instant,
     to: Instant,
 }
 
+impl Window {
+    /// From `from` on, for `measured`.
+    pub(crate) fn new(from: Instant, measured: Duration) -> Self {
+        Self { from, to: from + measured }
+    }
+
+    /// Whether a moment is between the two.
+    pub(crate) fn holds(&self, moment: Instant) -> bool {
+        moment >= self.from && moment < self.to
+    }
+}
+
 /// What a row showed in one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
-    /// Good answers a second.
+    /// Good answers a second, those that came within the window.
     pub(crate) rate: f64,
+    /// In the open loop, how many were due a second; zero in the closed one.
+    pub(crate) due: f64,
     /// Median latency in milliseconds.
     pub(crate) p50: f64,
     /// 99th percentile in milliseconds.
@@ -48,10 +69,24 @@ pub(crate) struct Sample {
     pub(crate) bytes: f64,
     /// Records in a DNS answer, on average; zero for others.
     pub(crate) records: f64,
-    /// Good answers.
+    /// Good answers, all that latencies stand on.
     pub(crate) good: u64,
+    /// In the open loop, requests that found every connection busy when they were due.
+    pub(crate) late: u64,
     /// Everything else, by kind.
     pub(crate) errors: BTreeMap<String, u64>,
+}
+
+impl Sample {
+    /// Whether at most one request in a thousand failed, and any succeeded.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.good > 0 && self.failed() * ERRORS_ONE_IN <= self.good + self.failed()
+    }
+
+    /// How many requests failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
 }
 
 /// Processor seconds so far, or between two moments.
@@ -62,13 +97,28 @@ struct Cpu {
     everybody: f64,
 }
 
+/// Which answers' latencies count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counts {
+    /// Those that come within the window: the closed loop's.
+    WhatEnds,
+    /// Those of requests that were due within it, however late they come: the open loop's.
+    WhatIsDue,
+}
+
 /// What one worker counted.
 #[derive(Debug, Default)]
-struct Tally {
-    latencies: Histogram,
+pub(crate) struct Tally {
+    /// Of the good answers that count.
+    pub(crate) latencies: Histogram,
+    /// Good answers that came within the window.
+    pub(crate) answered: u64,
+    /// Requests due within the window that found all connections busy.
+    pub(crate) late: u64,
     bytes: u64,
     records: u64,
-    errors: BTreeMap<String, u64>,
+    /// All that went wrong, by kind.
+    pub(crate) errors: BTreeMap<String, u64>,
 }
 
 /// Drives one row against the servers behind `doors` and returns when it is over.
@@ -78,13 +128,20 @@ pub(crate) async fn drive(
     cluster: &Cluster,
     plan: Plan,
 ) -> anyhow::Result<Sample> {
-    let from = Instant::now() + plan.warmup;
-    let window = Window { from, to: from + plan.measured };
+    let start = Instant::now();
+    let window = Window::new(start + plan.warmup, plan.measured);
+    let schedule = plan.rate.map(|rate| Arc::new(Schedule::new(start, window.to, rate)));
     let mut workers = JoinSet::new();
     for number in 0..row.connections {
         let source = Source::new(row.work, plan.keys, number);
         let worker = Worker::new(cluster.kind(), source, lanes(doors, number, row.connections));
-        workers.spawn(closed(worker, window));
+        match &schedule {
+            None => workers.spawn(closed(worker, window)),
+            Some(schedule) => {
+                let alarm = Alarm::new().context("no timer for a worker")?;
+                workers.spawn(open(worker, Arc::clone(schedule), alarm, window))
+            }
+        };
     }
     sleep_until(window.from).await;
     let before = Cpu::read(cluster)?;
@@ -94,10 +151,11 @@ pub(crate) async fn drive(
     while let Some(tally) = workers.join_next().await {
         sum.merge(tally.context("a worker of the load generator failed")?);
     }
-    Ok(sum.sample(plan.measured, cpu))
+    let sample = sum.sample(plan.measured, cpu);
+    Ok(Sample { due: plan.rate.unwrap_or(0.0), ..sample })
 }
 
-/// How long rows run and over how many keys.
+/// How long rows run, over how many keys, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Load before the measurement.
@@ -106,6 +164,8 @@ pub(crate) struct Plan {
     pub(crate) measured: Duration,
     /// Keys in the data set.
     pub(crate) keys: u32,
+    /// Requests that are due a second; none is the closed loop, as many as are answered.
+    pub(crate) rate: Option<f64>,
 }
 
 /// Asks, waits and asks again until the window closes.
@@ -114,7 +174,8 @@ async fn closed(mut worker: Worker, window: Window) -> Tally {
     let mut begin = Instant::now();
     while begin < window.to {
         let outcome = worker.ask().await;
-        begin = tally.count(outcome, begin, window).await;
+        tally.count(outcome, begin, window, Counts::WhatEnds).await;
+        begin = Instant::now();
     }
     tally
 }
@@ -136,33 +197,38 @@ impl Cpu {
 }
 
 impl Tally {
-    /// Counts what finished within the window, and returns when the next request may begin.
-    async fn count(
+    /// Counts an answer that is there now, its latency from `begin`.
+    pub(crate) async fn count(
         &mut self,
         outcome: Result<Answer, String>,
         begin: Instant,
         window: Window,
-    ) -> Instant {
+        counts: Counts,
+    ) {
         let end = Instant::now();
-        let counts = end >= window.from && end < window.to;
+        let is_within = match counts {
+            Counts::WhatEnds => window.holds(end),
+            Counts::WhatIsDue => window.holds(begin),
+        };
         match outcome {
-            Ok(answer) if counts => {
-                self.latencies.record(end - begin);
-                self.bytes += answer.bytes as u64;
-                self.records += u64::from(answer.records);
-                end
+            Ok(answer) => {
+                self.answered += u64::from(window.holds(end));
+                if is_within {
+                    self.latencies.record(end - begin);
+                    self.bytes += answer.bytes as u64;
+                    self.records += u64::from(answer.records);
+                }
             }
-            Ok(_) => end,
             Err(kind) => {
                 // Errors count whenever they come: one in the warm-up is no better.
                 self.error(kind);
                 sleep(PAUSE).await;
-                Instant::now()
             }
         }
     }
 
-    fn error(&mut self, kind: String) {
+    /// Counts an error.
+    pub(crate) fn error(&mut self, kind: String) {
         self.errors_of(kind, 1);
     }
 
@@ -171,7 +237,10 @@ impl Tally {
         *self.errors.entry(if room { kind } else { "other".to_owned() }).or_default() += count;
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds all that another worker counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.late += other.late;
         self.latencies.merge(&other.latencies);
         self.bytes += other.bytes;
         self.records += other.records;
@@ -180,20 +249,23 @@ impl Tally {
         }
     }
 
+    /// What all workers' counts amount to.
     fn sample(self, measured: Duration, cpu: Cpu) -> Sample {
         let good = self.latencies.total();
         let seconds = measured.as_secs_f64();
         let millis = |per_mille| self.latencies.quantile(per_mille).as_secs_f64() * 1e3;
         Sample {
-            rate: float(good) / seconds,
+            rate: float(self.answered) / seconds,
+            due: 0.0,
             p50: millis(500),
             p99: millis(990),
-            server_cpu: per(cpu.servers * 1e3, float(good)),
+            server_cpu: per(cpu.servers * 1e3, float(self.answered)),
             client_cores: cpu.client / seconds,
             other_cores: (cpu.everybody - cpu.servers - cpu.client).max(0.0) / seconds,
             bytes: per(float(self.bytes), float(good)),
             records: per(float(self.records), float(good)),
             good,
+            late: self.late,
             errors: self.errors,
         }
     }

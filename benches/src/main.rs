@@ -10,8 +10,9 @@
 //!
 //! Ours and Consul get the same command line and requests; etcd has its own command line and gets,
 //! over gRPC, the same keys and values in the same order, over as many connections with one
-//! request at a time on each. The loop is closed (a connection asks again when it has its answer),
-//! so latencies are those of a saturated system and rates are its capacity. Rates are comparable
+//! request at a time on each. Most rows are a closed loop (a connection asks again when it has its
+//! answer), so latencies are those of a saturated system and rates are its capacity; in the open
+//! rows requests are due by the clock, at a share of that capacity. Rates are comparable
 //! within one table only, never between machines. Processor time for 1,000 requests is the quiet
 //! figure: other programs disturb it least. To see how much of a ratio is noise, let Consul run
 //! against itself: `--ours` with the path of Consul.
@@ -27,12 +28,14 @@ mod histogram;
 mod http;
 mod load;
 mod machine;
+mod open;
 mod options;
 mod patience;
 mod report;
 mod rows;
 mod run;
 mod source;
+mod steps;
 mod worker;
 
 use std::io::Write as _;

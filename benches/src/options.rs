@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::cluster::{Kind, System};
-use crate::rows::{ROWS, Row};
+use crate::rows::{Pace, ROWS, Row};
 
 /// Most runs that one table may stand on.
 const RUNS_MAX: u32 = 99;
@@ -14,6 +14,12 @@ const RUNS_MAX: u32 = 99;
 const SECONDS_MAX: f64 = 3_600.0;
 /// Most keys in the data set: the key's decimal number has eight digits.
 const KEYS_MAX: u32 = 10_000_000;
+
+/// Most shares of the peak that the open rows run at.
+const SHARES_MAX: usize = 20;
+/// Least and greatest share of the peak.
+const SHARE_MIN: f64 = 0.01;
+const SHARE_MAX: f64 = 5.0;
 
 /// Compares Portolan with the real Consul and etcd: same client, same requests, same machine, in turn.
 #[derive(Parser, Debug)]
@@ -50,9 +56,13 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) target: Target,
     /// Only these rows (with commas between, or repeated): put-1, put-64, put-256, get, get-256,
-    /// get-consistent, get-consistent-256, get-stale, dns-srv, put-64-4k, put-256-4k.
+    /// get-consistent, get-consistent-256, get-stale, dns-srv, put-64-4k, put-256-4k, put-open, get-open.
     #[arg(long = "row", value_delimiter = ',')]
     rows: Vec<String>,
+    /// The open rows run at these shares of each system's own peak (with commas between): its
+    /// highest rate in the closed rows of the same requests.
+    #[arg(long, value_delimiter = ',', default_value = "0.5")]
+    pub(crate) open: Vec<f64>,
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     pub(crate) client_threads: usize,
@@ -98,6 +108,20 @@ impl Options {
         for name in &self.rows {
             let known = ROWS.iter().any(|row| row.name == name);
             anyhow::ensure!(known, "--row {name}: there is no such row, see --help");
+        }
+        let shares = self.open.len();
+        anyhow::ensure!((1..=SHARES_MAX).contains(&shares), "--open: 1 to {SHARES_MAX} shares");
+        for share in &self.open {
+            let fits = (SHARE_MIN..=SHARE_MAX).contains(share);
+            anyhow::ensure!(fits, "--open {share}: {SHARE_MIN} to {SHARE_MAX}");
+        }
+        let rows = self.rows();
+        for open in rows.iter().filter(|row| row.pace == Pace::Open) {
+            let finds_peak = |row: &&Row| row.pace == Pace::Closed && row.work == open.work;
+            let name = open.name;
+            let with = ROWS.iter().rfind(finds_peak).map_or("none", |row| row.name);
+            let found = rows.iter().any(|row| finds_peak(&row));
+            anyhow::ensure!(found, "--row {name}: the peak comes from a closed row, add {with}");
         }
         Ok(())
     }
@@ -193,6 +217,15 @@ mod tests {
         assert_eq!(refused(&["--runs", "0"]), "--runs 0: 1 to 99");
         assert_eq!(refused(&["--seconds", "0"]), "--seconds 0: 0.1 to 3600 seconds");
         assert_eq!(refused(&["--row", "nil"]), "--row nil: there is no such row, see --help");
+    }
+
+    #[test]
+    fn an_open_row_needs_one_that_finds_the_peak() {
+        let check = |args: &[&str]| parse(args).check().map_err(|error| error.to_string());
+        let why = "--row put-open: the peak comes from a closed row, add put-256";
+        assert_eq!(check(&["--row", "put-open,get"]), Err(why.to_owned()));
+        assert_eq!(check(&["--row", "put-open,put-64", "--open", "0.1,0.9"]), Ok(()));
+        assert_eq!(check(&["--open", "0.5,9"]), Err("--open 9: 0.01 to 5".to_owned()));
     }
 
     #[test]

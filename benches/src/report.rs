@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use crate::figures::{Spread, float, per, short, spread};
 use crate::load::Sample;
 use crate::machine::Memory;
-use crate::rows::{INSTANCES, Row};
+use crate::rows::{INSTANCES, OPEN_CONNECTIONS};
 use crate::run::Turn;
+use crate::steps::Step;
 
-/// Share of errors above which a row of a run does not count, in requests: 1 in 1,000.
-const ERRORS_ONE_IN: u64 = 1_000;
 /// Share of its threads that the load generator may be busy before it is called the limit.
 const CLIENT_BUSY_MAX: f64 = 0.9;
 /// Processors that other programs may keep busy before a row is called disturbed.
@@ -49,38 +48,31 @@ type Pick = fn(&Sample) -> f64;
 
 /// Everything as one Markdown text. Ratios are of the first system over
 /// each other one.
-pub(crate) fn table(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
+pub(crate) fn table(setting: &Setting, steps: &[Step], results: &[Result]) -> String {
     let sections = [
         heading(setting, results),
-        speed(rows, results),
-        latency(rows, results),
-        cost(rows, results),
-        beside(rows, results),
+        speed(steps, results),
+        latency(steps, results),
+        cost(steps, results),
+        beside(steps, results),
         memory(results),
-        notes(setting, rows, results),
+        notes(setting, steps, results),
     ];
     sections.join("\n")
 }
 
 /// A sample in one line, for the progress.
 pub(crate) fn one_line(sample: &Sample) -> String {
-    let verdict = if is_valid(sample) { "" } else { ", INVALID" };
+    let verdict = if sample.is_valid() { "" } else { ", INVALID" };
+    let due =
+        if sample.due > 0.0 { format!(" of {} due", short(sample.due)) } else { String::new() };
     format!(
-        "{} a second, p50 {} ms, p99 {} ms, {} errors{verdict}",
+        "{} a second{due}, p50 {} ms, p99 {} ms, {} errors{verdict}",
         short(sample.rate),
         short(sample.p50),
         short(sample.p99),
-        errors(sample)
+        sample.failed()
     )
-}
-
-/// Whether at most one request in a thousand failed, and any succeeded.
-fn is_valid(sample: &Sample) -> bool {
-    sample.good > 0 && errors(sample) * ERRORS_ONE_IN <= sample.good + errors(sample)
-}
-
-fn errors(sample: &Sample) -> u64 {
-    sample.errors.values().sum()
 }
 
 fn heading(setting: &Setting, results: &[Result]) -> String {
@@ -92,8 +84,10 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
     format!(
         "Machine: {}; data on {}.\n{}.\n\
          Three servers on loopback, one system at a time, {} runs in turn from empty disks, each \
-         row {} s after {} s of warm-up, {} keys of 128 B, closed loop over {goal}, {} client \
-         thread(s) on the same machine. Medians, in brackets least to greatest; ratios: the first \
+         row {} s after {} s of warm-up, {} keys of 128 B, over {goal}, {} client thread(s) \
+         on the same machine. Closed loop, but for the rows at a share of the own peak: there \
+         requests are due evenly over {OPEN_CONNECTIONS} connections, and latencies count from \
+         when they were due. Medians, in brackets least to greatest; ratios: the first \
          system over each other one, whose range is that of neighbouring runs (rate: more is \
          better; everything else: less is better). etcd is asked over gRPC, its default and \
          its `?consistent` GET are one and the same linearizable range, `?stale` is its \
@@ -110,24 +104,24 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
     )
 }
 
-fn speed(rows: &[Row], results: &[Result]) -> String {
+fn speed(steps: &[Step], results: &[Result]) -> String {
     let mut out = head("requests a second", &with_ratios(results));
-    for (at, row) in rows.iter().enumerate() {
+    for (at, step) in steps.iter().enumerate() {
         let mut cells = cells(results, at, |sample| sample.rate);
         for ratio in cells.iter_mut().skip(results.len()).filter(|cell| *cell != NOT_TAKEN) {
             *ratio = format!("**{ratio}**");
         }
-        line(&mut out, row.title, &cells);
+        line(&mut out, &step.title, &cells);
     }
     out
 }
 
-fn latency(rows: &[Row], results: &[Result]) -> String {
+fn latency(steps: &[Step], results: &[Result]) -> String {
     let mut out = head("latency, p50 / p99 ms", &with_ratios(results));
     let p50: Pick = |sample| sample.p50;
     let p99: Pick = |sample| sample.p99;
     let both = |first, second| format!("{} / {}", middle(first), range(second));
-    for (at, row) in rows.iter().enumerate() {
+    for (at, step) in steps.iter().enumerate() {
         let own = results.iter().map(|(_, turns)| {
             taken(turns, at, || both(row_spread(turns, at, p50), row_spread(turns, at, p99)))
         });
@@ -135,30 +129,30 @@ fn latency(rows: &[Row], results: &[Result]) -> String {
             let (p50, p99) = (ratios(first, second, at, p50), ratios(first, second, at, p99));
             taken(first, at, || taken(second, at, || both(p50, p99)))
         });
-        line(&mut out, row.title, &own.chain(ratios).collect::<Vec<_>>());
+        line(&mut out, &step.title, &own.chain(ratios).collect::<Vec<_>>());
     }
     out
 }
 
-fn cost(rows: &[Row], results: &[Result]) -> String {
+fn cost(steps: &[Step], results: &[Result]) -> String {
     let mut out = head("servers' CPU s for 1,000", &with_ratios(results));
-    for (at, row) in rows.iter().enumerate() {
-        line(&mut out, row.title, &cells(results, at, |sample| sample.server_cpu));
+    for (at, step) in steps.iter().enumerate() {
+        line(&mut out, &step.title, &cells(results, at, |sample| sample.server_cpu));
     }
     out
 }
 
 /// What tells whether a row was measured fairly.
-fn beside(rows: &[Row], results: &[Result]) -> String {
+fn beside(steps: &[Step], results: &[Result]) -> String {
     let what = "client's / other programs' cores, bytes an answer";
     let mut out = head(what, &names(results));
-    for (at, row) in rows.iter().enumerate() {
+    for (at, step) in steps.iter().enumerate() {
         let cells = results.iter().map(|(_, turns)| {
             let of = |pick| middle(row_spread(turns, at, pick));
             let (client, other) = (of(|one| one.client_cores), of(|one| one.other_cores));
             taken(turns, at, || format!("{client} / {other}, {}", of(|one| one.bytes)))
         });
-        line(&mut out, row.title, &cells.collect::<Vec<_>>());
+        line(&mut out, &step.title, &cells.collect::<Vec<_>>());
     }
     out
 }
@@ -182,7 +176,7 @@ fn most(servers: &[Memory], pick: fn(&Memory) -> f64) -> f64 {
 }
 
 /// All that a reader must know before he believes the figures.
-fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
+fn notes(setting: &Setting, steps: &[Step], results: &[Result]) -> String {
     let mut out = String::new();
     for (name, turns) in results {
         for (run, turn) in turns.iter().enumerate() {
@@ -190,8 +184,8 @@ fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
             if turn.leader_changes > 0 {
                 note(&mut out, &format!("{name}, run {run}: the leader changed under load"));
             }
-            for (row, sample) in rows.iter().zip(&turn.samples) {
-                let place = format!("{name}, run {run}, {}", row.title);
+            for (step, sample) in steps.iter().zip(&turn.samples) {
+                let place = format!("{name}, run {run}, {}", step.title);
                 if let Some(sample) = sample {
                     note_sample(&mut out, &place, sample, setting.client_threads);
                 }
@@ -219,6 +213,10 @@ fn notes(setting: &Setting, rows: &[Row], results: &[Result]) -> String {
 
 fn note_sample(out: &mut String, place: &str, sample: &Sample, client_threads: usize) {
     note_errors(out, place, sample);
+    if sample.late > 0 {
+        let late = short(100.0 * per(float(sample.late), float(sample.good)));
+        note(out, &format!("{place}: {late} % of the requests found every connection busy"));
+    }
     let share = per(sample.client_cores, float(client_threads as u64));
     if share > CLIENT_BUSY_MAX {
         note(out, &format!("{place}: the client was the limit"));
@@ -233,12 +231,12 @@ fn note_errors(out: &mut String, place: &str, sample: &Sample) {
     if sample.good == 0 {
         note(out, &format!("{place}: INVALID, not one good answer"));
     }
-    if errors(sample) == 0 {
+    if sample.failed() == 0 {
         return;
     }
     let kinds = sample.errors.iter().map(|(kind, count)| format!("{count} × {kind}"));
     let kinds = kinds.collect::<Vec<_>>().join(", ");
-    let verdict = if is_valid(sample) { "errors" } else { "INVALID, left out of the medians" };
+    let verdict = if sample.is_valid() { "errors" } else { "INVALID, left out of the medians" };
     note(out, &format!("{place}: {verdict}: {kinds}; {} good", short(float(sample.good))));
 }
 
@@ -306,7 +304,7 @@ fn turn_cells(results: &[Result], pick: impl Fn(&Turn) -> f64) -> Vec<String> {
 /// The valid samples of one row.
 fn row_spread(turns: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
     let samples = turns.iter().filter_map(|turn| turn.samples[at].as_ref());
-    spread(samples.filter(|one| is_valid(one)).map(pick))
+    spread(samples.filter(|one| one.is_valid()).map(pick))
 }
 
 /// The ratio of the medians; its range is that of the runs compared one by one, each with its
@@ -314,7 +312,7 @@ fn row_spread(turns: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
 fn ratios(first: &[Turn], second: &[Turn], at: usize, pick: Pick) -> Option<Spread> {
     let pairs = first.iter().zip(second);
     let pairs = pairs.filter_map(|(a, b)| a.samples[at].as_ref().zip(b.samples[at].as_ref()));
-    let pairs = pairs.filter(|(a, b)| is_valid(a) && is_valid(b));
+    let pairs = pairs.filter(|(a, b)| a.is_valid() && b.is_valid());
     let range = spread(pairs.map(|(a, b)| per(pick(a), pick(b))))?;
     let of = |turns: &[Turn]| row_spread(turns, at, pick).map(|spread| spread.median);
     Some(Spread { median: per(of(first)?, of(second)?), ..range })
@@ -338,6 +336,7 @@ fn middle(spread: Option<Spread>) -> String {
 mod tests {
     use super::*;
     use crate::rows::ROWS;
+    use crate::steps::steps;
 
     fn sample(rate: f64, errors: u64) -> Sample {
         let kinds = if errors > 0 { vec![("status 500".to_owned(), errors)] } else { Vec::new() };
@@ -382,7 +381,8 @@ mod tests {
     fn ratios_stand_on_medians_and_on_neighbours() {
         let ours = vec![turn(1_000.0, 0), turn(3_000.0, 0), turn(2_000.0, 0)];
         let consul = vec![turn(100.0, 0), turn(150.0, 0), turn(400.0, 0)];
-        let text = table(&setting(), &ROWS[..1], &[("ours", ours), ("Consul", consul)]);
+        let text =
+            table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", ours), ("Consul", consul)]);
         for line in [
             "| requests a second | ours | Consul | ours / Consul |",
             "| PUT 128 B, 1 connection | 2,000 (1,000–3,000) | 150 (100–400) | **13.3 (5.00–20.0)** |",
@@ -412,7 +412,7 @@ mod tests {
             vec![turn]
         };
         let results = [("ours", two(1_000.0)), ("Consul", two(100.0)), ("etcd", vec![etcd])];
-        let text = table(&setting(), &ROWS[..2], &results);
+        let text = table(&setting(), &steps(&ROWS[..2], &[]), &results);
         for line in [
             "| latency, p50 / p99 ms | ours | Consul | etcd | ours / Consul | ours / etcd |",
             "| PUT 128 B, 1 connection | 1,000 | 100 | 500 | **10.0** | **2.00** |",
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn a_run_with_too_many_errors_is_left_out_and_told() {
         let turns = vec![turn(100.0, 11), turn(200.0, 10)];
-        let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
+        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", turns)]);
         assert!(text.contains("| PUT 128 B, 1 connection | 200 |"), "{text}");
         assert!(text.contains("| PUT 128 B, 1 connection | 5.00 / 20.0 |"), "{text}");
         assert!(text.contains("run 1, PUT 128 B, 1 connection: INVALID, left out"), "{text}");
@@ -439,7 +439,8 @@ mod tests {
 
     #[test]
     fn a_row_without_a_valid_run_says_so() {
-        let text = table(&setting(), &ROWS[..1], &[("ours", vec![turn(100.0, 5_000)])]);
+        let text =
+            table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", vec![turn(100.0, 5_000)])]);
         assert!(text.contains("| PUT 128 B, 1 connection | invalid |"), "{text}");
         assert!(text.contains("| PUT 128 B, 1 connection | invalid / invalid |"), "{text}");
     }
@@ -448,7 +449,7 @@ mod tests {
     fn a_saturated_client_is_told() {
         let mut busy = turn(100.0, 0);
         busy.samples[0].as_mut().unwrap().client_cores = 0.95;
-        let text = table(&setting(), &ROWS[..1], &[("ours", vec![busy])]);
+        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", vec![busy])]);
         assert!(text.contains("- ours, run 1, PUT 128 B, 1 connection: the client was the limit"));
     }
 
@@ -457,7 +458,7 @@ mod tests {
         let mut disturbed = turn(100.0, 0);
         disturbed.samples[0].as_mut().unwrap().other_cores = 0.5;
         let turns = vec![disturbed, turn(100.0, 0)];
-        let text = table(&setting(), &ROWS[..1], &[("ours", turns)]);
+        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", turns)]);
         assert!(text.contains("- DISTURBED: in 1 measurements other programs kept"), "{text}");
     }
 }

@@ -11,6 +11,17 @@ pub(crate) struct Row {
     pub(crate) work: Work,
     /// How many ask at once, each waiting for its answer: TCP connections or UDP sockets.
     pub(crate) connections: usize,
+    /// Who says when to ask.
+    pub(crate) pace: Pace,
+}
+
+/// Who says when to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The answer to the question before: as fast as the system can.
+    Closed,
+    /// The clock: a share of the rate that the system reached in the closed rows of the same work.
+    Open,
 }
 
 /// One kind of request.
@@ -62,6 +73,8 @@ pub(crate) const VALUE_BYTES: usize = 128;
 const LARGE_BYTES: usize = 4096;
 /// Keys that large values are written under, if the data set has as many.
 pub(crate) const LARGE_KEYS_MAX: u32 = 10_000;
+/// Connections that the requests of an open row are spread over.
+pub(crate) const OPEN_CONNECTIONS: usize = 256;
 /// Instances of the service that DNS is asked for, each on a node of its own.
 pub(crate) const INSTANCES: u16 = 10;
 /// The service's name in the catalogue.
@@ -80,10 +93,16 @@ pub(crate) const ROWS: &[Row] = &[
     row("dns-srv", "DNS SRV of 10 instances, 64 UDP sockets", Work::Srv, 64),
     row("put-64-4k", "PUT 4 KB, 64 connections", Work::Put(Value::Large), 64),
     row("put-256-4k", "PUT 4 KB, 256 connections", Work::Put(Value::Large), 256),
+    open("put-open", "PUT 128 B", Work::Put(Value::Small)),
+    open("get-open", "GET", Work::Get(Reads::Default)),
 ];
 /// The strictest read.
 const CONSISTENT: Work = Work::Get(Reads::Consistent);
 
 const fn row(name: &'static str, title: &'static str, work: Work, connections: usize) -> Row {
-    Row { name, title, work, connections }
+    Row { name, title, work, connections, pace: Pace::Closed }
+}
+
+const fn open(name: &'static str, title: &'static str, work: Work) -> Row {
+    Row { name, title, work, connections: OPEN_CONNECTIONS, pace: Pace::Open }
 }

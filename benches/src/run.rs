@@ -11,13 +11,17 @@ use crate::load::{self, Plan, Sample};
 use crate::machine::{self, Memory};
 use crate::options::{Options, Target};
 use crate::report::{self, Setting};
-use crate::rows::Row;
+use crate::rows::Pace;
 use crate::say;
+use crate::steps::{Step, steps};
+
+/// Slowest open loop: a system that has no peak is not measured in it.
+const RATE_MIN: f64 = 1.0;
 
 /// What one system showed in one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turn {
-    /// One sample for each row, none where the system cannot do such work.
+    /// One sample for each step, none where the system cannot do such work.
     pub(crate) samples: Vec<Option<Sample>>,
     /// Each server's memory after start, with the data set, and after all rows.
     pub(crate) memory: [Vec<Memory>; 3],
@@ -30,19 +34,19 @@ pub(crate) struct Turn {
 /// Measures all systems in turn and returns the finished report.
 pub(crate) async fn everything(options: &Options) -> anyhow::Result<String> {
     let systems = options.systems()?;
-    let rows = options.rows();
+    let steps = steps(&options.rows(), &options.open);
     std::fs::create_dir_all(&options.data).with_context(|| options.data.display().to_string())?;
     let setting = setting(options, &systems).await?;
     let mut turns: Vec<Vec<Turn>> = systems.iter().map(|_| Vec::new()).collect();
     for run in 1..=options.runs {
         for (system, turns) in systems.iter().zip(&mut turns) {
             let title = format!("run {run} of {}, {}", options.runs, system.name);
-            let turn = one_turn(system, &rows, options, &title).await;
+            let turn = one_turn(system, &steps, options, &title).await;
             turns.push(turn.with_context(|| title.clone())?);
         }
     }
     let results: Vec<_> = systems.iter().map(|system| system.name).zip(turns).collect();
-    Ok(report::table(&setting, &rows, &results))
+    Ok(report::table(&setting, &steps, &results))
 }
 
 async fn setting(options: &Options, systems: &[System]) -> anyhow::Result<Setting> {
@@ -69,7 +73,7 @@ async fn setting(options: &Options, systems: &[System]) -> anyhow::Result<Settin
 
 async fn one_turn(
     system: &System,
-    rows: &[Row],
+    steps: &[Step],
     options: &Options,
     title: &str,
 ) -> anyhow::Result<Turn> {
@@ -82,40 +86,50 @@ async fn one_turn(
     fill(&cluster, options.keys).await?;
     let full = cluster.memory()?;
     say(&format!("{title}: up after {start_seconds:.1} s, {} keys loaded", options.keys));
-    let (samples, leader_changes) = drive_rows(&mut cluster, rows, options, title).await?;
+    let (samples, leader_changes) = drive_steps(&mut cluster, steps, options, title).await?;
     let loaded = cluster.memory()?;
     cluster.stop().await?;
     remove_data(&dir)?;
     Ok(Turn { samples, memory: [idle, full, loaded], start_seconds, leader_changes })
 }
 
-async fn drive_rows(
+async fn drive_steps(
     cluster: &mut Cluster,
-    rows: &[Row],
+    steps: &[Step],
     options: &Options,
     title: &str,
 ) -> anyhow::Result<(Vec<Option<Sample>>, u32)> {
     let (warmup, measured, keys) = (options.warmup(), options.seconds(), options.keys);
-    let plan = Plan { warmup, measured, keys };
-    let mut samples = Vec::with_capacity(rows.len());
+    let mut samples = Vec::with_capacity(steps.len());
     let mut changes = 0;
-    for row in rows {
-        if !cluster.kind().takes(row.work) {
+    for step in steps {
+        let peak = peak(steps, &samples, step);
+        let rate = step.share.map(|share| share * peak);
+        if !cluster.kind().takes(step.row.work) || rate.is_some_and(|rate| rate < RATE_MIN) {
             samples.push(None);
             continue;
         }
+        let plan = Plan { warmup, measured, keys, rate };
         let leader = cluster.leader().await?;
         let doors = match options.target {
             Target::Leader => vec![leader],
             Target::All => cluster.doors(),
         };
-        let sample = load::drive(*row, &doors, cluster, plan).await?;
+        let sample = load::drive(step.row, &doors, cluster, plan).await?;
         cluster.check_alive()?;
         changes += u32::from(cluster.leader().await? != leader);
-        say(&format!("{title}: {}: {}", row.title, report::one_line(&sample)));
+        say(&format!("{title}: {}: {}", step.title, report::one_line(&sample)));
         samples.push(Some(sample));
     }
     Ok((samples, changes))
+}
+
+/// The highest rate so far in the closed rows of the same work; zero if none was valid.
+fn peak(steps: &[Step], samples: &[Option<Sample>], wanted: &Step) -> f64 {
+    let same = |step: &Step| step.row.pace == Pace::Closed && step.row.work == wanted.row.work;
+    let before = steps.iter().zip(samples).filter(|(step, _)| same(step));
+    let valid = before.filter_map(|(_, sample)| sample.as_ref().filter(|one| one.is_valid()));
+    valid.map(|sample| sample.rate).fold(0.0, f64::max)
 }
 
 /// Frees the disk for the next turn; the logs stay.
@@ -127,4 +141,22 @@ fn remove_data(dir: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::ROWS;
+
+    #[test]
+    fn the_peak_is_the_best_valid_closed_row_of_the_same_work() {
+        let named = |name| *ROWS.iter().find(|row| row.name == name).unwrap();
+        let rows = ["put-64", "put-256", "get", "put-open", "get-open"].map(named);
+        let steps = steps(&rows, &[0.5]);
+        let sample = |rate, good| Some(Sample { rate, good, ..Sample::default() });
+        let samples = [sample(100.0, 9), sample(900.0, 0), sample(500.0, 9), sample(50.0, 9)];
+        assert!((peak(&steps, &samples, &steps[3]) - 100.0).abs() < 1e-9);
+        assert!((peak(&steps, &samples, &steps[4]) - 500.0).abs() < 1e-9);
+        assert!(peak(&steps, &[None, None], &steps[3]) < RATE_MIN);
+    }
 }

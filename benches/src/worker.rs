@@ -40,6 +40,9 @@ enum Lane {
         door: SocketAddr,
         open: Option<Asker>,
     },
+    /// No server at all: an answer after this time, for tests of the loops.
+    #[cfg(test)]
+    Slow(Duration),
 }
 
 impl Worker {
@@ -47,6 +50,13 @@ impl Worker {
     pub(crate) fn new(kind: Kind, mut source: Source, doors: Vec<SocketAddr>) -> Self {
         let lanes = doors.into_iter().map(|door| Lane::new(kind, &mut source, door)).collect();
         Self { source, lanes, next: 0 }
+    }
+
+    /// A worker whose every answer takes `time`.
+    #[cfg(test)]
+    pub(crate) fn slow(time: Duration) -> Self {
+        let source = Source::new(crate::rows::Work::Srv, 1, 0);
+        Self { source, lanes: vec![Lane::Slow(time)], next: 0 }
     }
 
     /// Asks the next server once. The error says what was wrong in few words.
@@ -105,6 +115,11 @@ impl Lane {
                 }
                 open.as_mut().expect("just opened").ask().await
             }
+            #[cfg(test)]
+            Self::Slow(time) => {
+                tokio::time::sleep(*time).await;
+                Ok(Answer::of(4))
+            }
         }
     }
 
@@ -113,6 +128,8 @@ impl Lane {
             Self::Http { open, .. } => *open = None,
             Self::Grpc { open, .. } => *open = None,
             Self::Dns { open, .. } => *open = None,
+            #[cfg(test)]
+            Self::Slow(_) => {}
         }
     }
 }
