@@ -31,6 +31,7 @@ mod machine;
 mod open;
 mod options;
 mod patience;
+mod plot;
 mod report;
 mod rows;
 mod run;

@@ -63,6 +63,9 @@ pub(crate) struct Options {
     /// highest rate in the closed rows of the same requests.
     #[arg(long, value_delimiter = ',', default_value = "0.5")]
     pub(crate) open: Vec<f64>,
+    /// Writes the open rows' latency against load as an SVG picture into this file.
+    #[arg(long)]
+    pub(crate) plot: Option<PathBuf>,
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     pub(crate) client_threads: usize,
@@ -123,6 +126,8 @@ impl Options {
             let found = rows.iter().any(|row| finds_peak(&row));
             anyhow::ensure!(found, "--row {name}: the peak comes from a closed row, add {with}");
         }
+        let is_open = rows.iter().any(|row| row.pace == Pace::Open);
+        anyhow::ensure!(self.plot.is_none() || is_open, "--plot: there is no open row to draw");
         Ok(())
     }
 
@@ -225,6 +230,8 @@ mod tests {
         let why = "--row put-open: the peak comes from a closed row, add put-256";
         assert_eq!(check(&["--row", "put-open,get"]), Err(why.to_owned()));
         assert_eq!(check(&["--row", "put-open,put-64", "--open", "0.1,0.9"]), Ok(()));
+        let why = "--plot: there is no open row to draw";
+        assert_eq!(check(&["--row", "get", "--plot", "a.svg"]), Err(why.to_owned()));
         assert_eq!(check(&["--open", "0.5,9"]), Err("--open 9: 0.01 to 5".to_owned()));
     }
 

@@ -10,6 +10,7 @@ use crate::data::fill;
 use crate::load::{self, Plan, Sample};
 use crate::machine::{self, Memory};
 use crate::options::{Options, Target};
+use crate::plot;
 use crate::report::{self, Setting};
 use crate::rows::Pace;
 use crate::say;
@@ -46,6 +47,10 @@ pub(crate) async fn everything(options: &Options) -> anyhow::Result<String> {
         }
     }
     let results: Vec<_> = systems.iter().map(|system| system.name).zip(turns).collect();
+    if let Some(file) = &options.plot {
+        let picture = plot::svg(&plot::panels(&steps, &results));
+        std::fs::write(file, picture).with_context(|| file.display().to_string())?;
+    }
     Ok(report::table(&setting, &steps, &results))
 }
 

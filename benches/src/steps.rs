@@ -14,6 +14,13 @@ pub(crate) struct Step {
     pub(crate) share: Option<f64>,
 }
 
+impl Step {
+    /// What the shares of one row have in common: a curve goes through them.
+    pub(crate) fn curve(&self) -> String {
+        self.row.title.to_owned()
+    }
+}
+
 /// Every row once, those of the open loop once for each share.
 pub(crate) fn steps(rows: &[Row], shares: &[f64]) -> Vec<Step> {
     let mut steps = Vec::with_capacity(rows.len());
