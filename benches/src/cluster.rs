@@ -1,4 +1,4 @@
-//! Three servers of one system on loopback addresses, from an empty disk to the end.
+//! The servers of one system on loopback addresses, from an empty disk to the end.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,9 +15,10 @@ use crate::consul;
 use crate::etcd;
 use crate::machine::{self, Memory};
 use crate::rows::Work;
+use crate::unbound;
 
 /// Port of the DNS door.
-const DNS_PORT: u16 = 8600;
+pub(crate) const DNS_PORT: u16 = 8600;
 /// Longest time from start to a leader that all know.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two looks at something that is not ready.
@@ -34,7 +35,7 @@ pub(crate) struct System {
     pub(crate) kind: Kind,
     /// Its program, as an absolute path.
     pub(crate) program: PathBuf,
-    /// The first three bytes of its servers' addresses; they end in 1, 2 and 3.
+    /// The first three bytes of its servers' addresses; they end in 1, 2 and 3, or only in 1.
     pub(crate) net: [u8; 3],
 }
 
@@ -45,6 +46,8 @@ pub(crate) enum Kind {
     Consul,
     /// etcd's gRPC.
     Etcd,
+    /// DNS alone, from a configuration.
+    Unbound,
 }
 
 impl Kind {
@@ -53,6 +56,7 @@ impl Kind {
         match self {
             Self::Consul => true,
             Self::Etcd => work != Work::Srv,
+            Self::Unbound => work == Work::Srv,
         }
     }
 
@@ -65,6 +69,7 @@ impl Kind {
         match self {
             Self::Consul => consul::write_all(door, batch).await,
             Self::Etcd => etcd::write_all(door, batch).await,
+            Self::Unbound => anyhow::bail!("{door}: holds no keys"),
         }
     }
 
@@ -72,6 +77,7 @@ impl Kind {
         match self {
             Self::Consul => consul::HTTP_PORT,
             Self::Etcd => etcd::CLIENT_PORT,
+            Self::Unbound => DNS_PORT,
         }
     }
 
@@ -80,13 +86,28 @@ impl Kind {
         match self {
             Self::Consul => "version",
             Self::Etcd => "--version",
+            Self::Unbound => "-V",
         }
     }
 
-    fn arguments(self, ips: &[Ipv4Addr], ip: Ipv4Addr, data: &Path) -> Vec<String> {
+    /// How many servers a cluster has: the three that a store needs, or one that only answers.
+    fn servers(self) -> usize {
         match self {
-            Self::Consul => consul::arguments(ips, ip, data),
-            Self::Etcd => etcd::arguments(ips, ip, data),
+            Self::Consul | Self::Etcd => 3,
+            Self::Unbound => 1,
+        }
+    }
+
+    /// Whether it holds the data set, so that its memory says something.
+    pub(crate) fn stores(self) -> bool {
+        self.servers() > 1
+    }
+
+    fn arguments(self, ips: &[Ipv4Addr], ip: Ipv4Addr, data: &Path) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Consul => Ok(consul::arguments(ips, ip, data)),
+            Self::Etcd => Ok(etcd::arguments(ips, ip, data)),
+            Self::Unbound => unbound::arguments(ip, data),
         }
     }
 
@@ -94,18 +115,24 @@ impl Kind {
         match self {
             Self::Consul => consul::leader(doors).await,
             Self::Etcd => etcd::leader(doors).await,
+            Self::Unbound => doors.first().copied().context("no server"),
         }
     }
 
-    async fn write(self, door: SocketAddr, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    /// Whether a server takes a write, or whatever it takes.
+    async fn try_out(self, door: SocketAddr) -> anyhow::Result<()> {
         match self {
-            Self::Consul => consul::write(door, key, value).await,
-            Self::Etcd => etcd::write(door, key, value).await,
+            Self::Consul => consul::write(door, "bench-ready", b"yes").await,
+            Self::Etcd => etcd::write(door, "bench-ready", b"yes").await,
+            Self::Unbound => {
+                TcpStream::connect(door).await?;
+                Ok(())
+            }
         }
     }
 }
 
-/// Three running servers. Dropped, they are killed.
+/// Running servers. Dropped, they are killed.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     kind: Kind,
@@ -124,21 +151,31 @@ impl System {
     /// The first line of what `version` prints.
     pub(crate) async fn version(&self) -> anyhow::Result<String> {
         let path = self.program.display();
-        let output = Command::new(&self.program).arg(self.kind.version()).output();
+        let output = self.command().arg(self.kind.version()).output();
         let output = output.await.with_context(|| format!("{path} does not start"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().next().unwrap_or("unknown version").to_owned())
     }
 
-    fn ips(&self) -> [Ipv4Addr; 3] {
+    fn ips(&self) -> Vec<Ipv4Addr> {
         let [a, b, c] = self.net;
-        [1, 2, 3].map(|last| Ipv4Addr::new(a, b, c, last))
+        (1..).take(self.kind.servers()).map(|last| Ipv4Addr::new(a, b, c, last)).collect()
+    }
+
+    /// Its program, which finds the libraries that were unpacked beside it.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(home) = self.program.ancestors().nth(2) {
+            let folder = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
+            command.env("LD_LIBRARY_PATH", home.join(folder));
+        }
+        command
     }
 }
 
 impl Cluster {
-    /// Starts three servers with data and logs under `dir`, whose former content goes, and returns
-    /// when all three name the same leader and take a write.
+    /// Starts the servers with data and logs under `dir`, whose former content goes, and returns
+    /// when all name the same leader and take a write.
     ///
     /// # Errors
     /// If something else answers at the addresses, a server ends, or a minute passes.
@@ -152,7 +189,7 @@ impl Cluster {
             std::fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        let mut cluster = Self { kind: system.kind, servers: Vec::with_capacity(3) };
+        let mut cluster = Self { kind: system.kind, servers: Vec::new() };
         let up = cluster.bring_up(system, dir).await;
         up.with_context(|| format!("{} does not start", system.name))?;
         Ok(cluster)
@@ -170,7 +207,7 @@ impl Cluster {
         self.wait().await
     }
 
-    /// Kills all three and waits until they are gone; there is nothing to save.
+    /// Kills all and waits until they are gone; there is nothing to save.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         for server in &mut self.servers {
             server.child.kill().await.context("cannot kill a server")?;
@@ -193,7 +230,7 @@ impl Cluster {
         self.kind.leader(&self.doors()).await
     }
 
-    /// Processor seconds of all three so far.
+    /// Processor seconds of all servers so far.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         self.servers.iter().map(|server| machine::cpu_seconds(server.pid)).sum()
     }
@@ -241,7 +278,7 @@ impl Cluster {
     async fn ready(&self) -> anyhow::Result<()> {
         self.leader().await?;
         for door in self.doors() {
-            self.kind.write(door, "bench-ready", b"yes").await?;
+            self.kind.try_out(door).await?;
         }
         Ok(())
     }
@@ -253,8 +290,9 @@ impl Server {
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| log.display().to_string())?;
         let data = std::path::absolute(dir.join(name))?;
-        let child = Command::new(&system.program)
-            .args(system.kind.arguments(&system.ips(), ip, &data))
+        let child = system
+            .command()
+            .args(system.kind.arguments(&system.ips(), ip, &data)?)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -27,6 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// every system, so the memory read after it stands on equal work.
 pub(crate) async fn fill(cluster: &Cluster, keys: u32) -> anyhow::Result<()> {
     let doors = cluster.doors();
+    if cluster.kind() == Kind::Unbound {
+        return answers(&doors).await; // it has the service from its configuration
+    }
     let mut loaders = JoinSet::new();
     for loader in 0..LOADERS {
         let door = doors[loader as usize % doors.len()];
@@ -37,7 +40,7 @@ pub(crate) async fn fill(cluster: &Cluster, keys: u32) -> anyhow::Result<()> {
     }
     match cluster.kind() {
         Kind::Consul => register(&doors).await,
-        Kind::Etcd => Ok(()),
+        Kind::Etcd | Kind::Unbound => Ok(()),
     }
 }
 
@@ -58,6 +61,11 @@ async fn register(doors: &[SocketAddr]) -> anyhow::Result<()> {
         let body = instance(number);
         consul::ask(doors[0], "PUT", "/v1/catalog/register", body.as_bytes()).await?;
     }
+    answers(doors).await
+}
+
+/// Returns when every server answers with all instances.
+async fn answers(doors: &[SocketAddr]) -> anyhow::Result<()> {
     for door in doors {
         wait_for_dns(dns_of(*door)).await?;
     }

@@ -37,6 +37,7 @@ mod rows;
 mod run;
 mod source;
 mod steps;
+mod unbound;
 mod worker;
 
 use std::io::Write as _;

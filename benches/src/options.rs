@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// The real etcd [default: ~/.cache/portolan-peers/usr/bin/etcd].
     #[arg(long)]
     etcd: Option<PathBuf>,
+    /// unbound, the ceiling of the DNS row [default: ~/.cache/portolan-peers/usr/sbin/unbound].
+    #[arg(long)]
+    unbound: Option<PathBuf>,
     /// Measure only these systems (with commas between, or repeated).
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Only>,
@@ -80,6 +83,7 @@ enum Only {
     Ours,
     Consul,
     Etcd,
+    Unbound,
 }
 
 /// Where connections go.
@@ -156,12 +160,15 @@ impl Options {
     ///
     /// Peers may be missing, which is said loudly; ours may not, unless it was not asked for.
     pub(crate) fn systems(&self) -> anyhow::Result<Vec<System>> {
-        let mut systems = Vec::with_capacity(3);
-        for only in [Only::Ours, Only::Consul, Only::Etcd] {
+        let mut systems = Vec::with_capacity(4);
+        for only in [Only::Ours, Only::Consul, Only::Etcd, Only::Unbound] {
             if !self.only.is_empty() && !self.only.contains(&only) {
                 continue;
             }
             let system = self.system(only);
+            if !self.rows().iter().any(|row| system.kind.takes(row.work)) {
+                continue; // none of the rows asked for is its work
+            }
             let path = system.program.display();
             if system.program.is_file() {
                 systems.push(System { program: absolute(&system.program)?, ..system });
@@ -180,9 +187,13 @@ impl Options {
         let (name, kind, program, net) = match only {
             Only::Ours => ("ours", Kind::Consul, self.ours.clone(), [127, 0, 2]),
             Only::Consul => {
-                ("Consul", Kind::Consul, peer(self.consul.as_ref(), "consul"), [127, 0, 3])
+                ("Consul", Kind::Consul, peer(self.consul.as_ref(), "bin/consul"), [127, 0, 3])
             }
-            Only::Etcd => ("etcd", Kind::Etcd, peer(self.etcd.as_ref(), "etcd"), [127, 0, 4]),
+            Only::Unbound => {
+                let program = peer(self.unbound.as_ref(), "sbin/unbound");
+                ("unbound", Kind::Unbound, program, [127, 0, 4])
+            }
+            Only::Etcd => ("etcd", Kind::Etcd, peer(self.etcd.as_ref(), "bin/etcd"), [127, 0, 4]),
         };
         System { name, kind, program, net }
     }
@@ -191,7 +202,7 @@ impl Options {
 /// The program that was chosen, or the one that the script for the peers unpacks.
 fn peer(chosen: Option<&PathBuf>, name: &str) -> PathBuf {
     let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
-    let usual = || home().join(".cache/portolan-peers/usr/bin").join(name);
+    let usual = || home().join(".cache/portolan-peers/usr").join(name);
     chosen.cloned().unwrap_or_else(usual)
 }
 

@@ -91,7 +91,8 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
          system over each other one, whose range is that of neighbouring runs (rate: more is \
          better; everything else: less is better). etcd is asked over gRPC, its default and \
          its `?consistent` GET are one and the same linearizable range, `?stale` is its \
-         serializable one; {NOT_TAKEN} where a system cannot do \
+         serializable one; unbound is a single server with one thread that \
+         has the service as local data; {NOT_TAKEN} where a system cannot do \
          such work.\n{alone}",
         setting.machine,
         setting.disk,
@@ -160,19 +161,26 @@ fn beside(steps: &[Step], results: &[Result]) -> String {
 fn memory(results: &[Result]) -> String {
     let mut out = head("memory of the servers, MiB", &with_ratios(results));
     for (at, moment) in MOMENTS.iter().enumerate() {
-        let sum = |turn: &Turn| turn.memory[at].iter().map(|server| server.resident).sum();
+        let sum = |turn: &Turn| {
+            let servers = &turn.memory[at];
+            (!servers.is_empty()).then(|| servers.iter().map(|server| server.resident).sum())
+        };
         let max = |turn: &Turn| most(&turn.memory[at], |server| server.resident);
-        line(&mut out, &format!("{moment}, sum of three"), &turn_cells(results, sum));
-        line(&mut out, &format!("{moment}, largest of three"), &turn_cells(results, max));
+        line(&mut out, &format!("{moment}, all servers"), &turn_cells(results, sum));
+        line(&mut out, &format!("{moment}, the largest"), &turn_cells(results, max));
     }
     let peak = |turn: &Turn| most(&turn.memory[2], |server| server.peak);
     line(&mut out, "peak of the largest", &turn_cells(results, peak));
-    line(&mut out, "start to first writes, s", &turn_cells(results, |turn| turn.start_seconds));
+    line(
+        &mut out,
+        "start to first writes, s",
+        &turn_cells(results, |turn| Some(turn.start_seconds)),
+    );
     out
 }
 
-fn most(servers: &[Memory], pick: fn(&Memory) -> f64) -> f64 {
-    servers.iter().map(pick).fold(0.0, f64::max)
+fn most(servers: &[Memory], pick: fn(&Memory) -> f64) -> Option<f64> {
+    servers.iter().map(pick).reduce(f64::max)
 }
 
 /// All that a reader must know before he believes the figures.
@@ -291,12 +299,14 @@ fn cells(results: &[Result], at: usize, pick: Pick) -> Vec<String> {
     own.chain(ratios).collect()
 }
 
-fn turn_cells(results: &[Result], pick: impl Fn(&Turn) -> f64) -> Vec<String> {
-    let of = |turns: &[Turn]| spread(turns.iter().map(&pick));
-    let own = results.iter().map(|(_, turns)| range(of(turns)));
+fn turn_cells(results: &[Result], pick: impl Fn(&Turn) -> Option<f64>) -> Vec<String> {
+    let of = |turns: &[Turn]| spread(turns.iter().filter_map(&pick));
+    let told = |spread: Option<Spread>| spread.map_or_else(|| NOT_TAKEN.to_owned(), in_full);
+    let own = results.iter().map(|(_, turns)| told(of(turns)));
     let ratios = pairs(results).map(|(first, second)| {
-        let median = |turns| of(turns).map_or(0.0, |spread| spread.median);
-        short(per(median(first), median(second)))
+        let both = of(first).zip(of(second));
+        let ratio = both.map(|(first, second)| short(per(first.median, second.median)));
+        ratio.unwrap_or_else(|| NOT_TAKEN.to_owned())
     });
     own.chain(ratios).collect()
 }
@@ -319,12 +329,14 @@ fn ratios(first: &[Turn], second: &[Turn], at: usize, pick: Pick) -> Option<Spre
 }
 
 fn range(spread: Option<Spread>) -> String {
-    match spread {
-        None => "invalid".to_owned(),
-        Some(Spread { median, min, max }) if min.total_cmp(&max).is_eq() => short(median),
-        Some(Spread { median, min, max }) => {
-            format!("{} ({}–{})", short(median), short(min), short(max))
-        }
+    spread.map_or_else(|| "invalid".to_owned(), in_full)
+}
+
+fn in_full(Spread { median, min, max }: Spread) -> String {
+    if min.total_cmp(&max).is_eq() {
+        short(median)
+    } else {
+        format!("{} ({}–{})", short(median), short(min), short(max))
     }
 }
 
@@ -392,7 +404,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{text}");
         }
-        assert!(text.contains("| idle, sum of three | 21.0 | 21.0 | 1.00 |"), "{text}");
+        assert!(text.contains("| idle, all servers | 21.0 | 21.0 | 1.00 |"), "{text}");
         assert!(text.contains("| peak of the largest | 32.0 | 32.0 | 1.00 |"), "{text}");
         assert!(
             text.ends_with(
@@ -418,7 +430,7 @@ mod tests {
             "| PUT 128 B, 1 connection | 1,000 | 100 | 500 | **10.0** | **2.00** |",
             "| PUT 128 B, 64 connections | 1,000 | 100 | – | **10.0** | – |",
             "| PUT 128 B, 64 connections | 1.00 / 4.00 | 10.0 / 40.0 | – | 0.100 / 0.100 | – |",
-            "| idle, sum of three | 21.0 | 21.0 | 21.0 | 1.00 | 1.00 |",
+            "| idle, all servers | 21.0 | 21.0 | 21.0 | 1.00 | 1.00 |",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

@@ -26,7 +26,7 @@ pub(crate) struct Turn {
     pub(crate) samples: Vec<Option<Sample>>,
     /// Each server's memory after start, with the data set, and after all rows.
     pub(crate) memory: [Vec<Memory>; 3],
-    /// Seconds from the start of the processes to the first writes taken by all three.
+    /// Seconds from the start of the processes to the first writes taken by all.
     pub(crate) start_seconds: f64,
     /// Rows after which another server led than before.
     pub(crate) leader_changes: u32,
@@ -87,15 +87,20 @@ async fn one_turn(
     let mut cluster = Cluster::start(system, &dir).await?;
     let start_seconds = begin.elapsed().as_secs_f64();
     sleep(options.settle()).await;
-    let idle = cluster.memory()?;
+    let idle = memory(&cluster)?;
     fill(&cluster, options.keys).await?;
-    let full = cluster.memory()?;
+    let full = memory(&cluster)?;
     say(&format!("{title}: up after {start_seconds:.1} s, {} keys loaded", options.keys));
     let (samples, leader_changes) = drive_steps(&mut cluster, steps, options, title).await?;
-    let loaded = cluster.memory()?;
+    let loaded = memory(&cluster)?;
     cluster.stop().await?;
     remove_data(&dir)?;
     Ok(Turn { samples, memory: [idle, full, loaded], start_seconds, leader_changes })
+}
+
+/// Memory of each server of a store; of what holds no data, none.
+fn memory(cluster: &Cluster) -> anyhow::Result<Vec<Memory>> {
+    if cluster.kind().stores() { cluster.memory() } else { Ok(Vec::new()) }
 }
 
 async fn drive_steps(

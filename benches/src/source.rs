@@ -50,7 +50,7 @@ impl Source {
             Work::Put(Value::Small) | Work::Get(_) | Work::Srv => key(0),
         };
         let bytes = match kind {
-            Kind::Consul => self.http(door, &key, &value),
+            Kind::Consul | Kind::Unbound => self.http(door, &key, &value),
             Kind::Etcd => self.grpc(&key, &value),
         };
         let key_at = find(&bytes, key.as_bytes()) + key.len() - KEY_DIGITS;

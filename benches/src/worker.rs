@@ -80,7 +80,7 @@ impl Lane {
         }
         let prepared = source.prepare(kind, door);
         match kind {
-            Kind::Consul => Self::Http { door, prepared, open: None },
+            Kind::Consul | Kind::Unbound => Self::Http { door, prepared, open: None },
             Kind::Etcd => {
                 let head = grpc::Head::new(door, source.method());
                 Self::Grpc { door, prepared, head, open: None }
