@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::consul;
 use crate::etcd;
-use crate::machine::{self, Memory};
+use crate::machine::{self, Effort, Memory};
 use crate::rows::Work;
 use crate::unbound;
 
@@ -136,6 +136,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     kind: Kind,
+    dir: PathBuf,
     servers: Vec<Server>,
 }
 
@@ -189,7 +190,7 @@ impl Cluster {
             std::fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        let mut cluster = Self { kind: system.kind, servers: Vec::new() };
+        let mut cluster = Self { kind: system.kind, dir: dir.to_owned(), servers: Vec::new() };
         let up = cluster.bring_up(system, dir).await;
         up.with_context(|| format!("{} does not start", system.name))?;
         Ok(cluster)
@@ -230,9 +231,18 @@ impl Cluster {
         self.kind.leader(&self.doors()).await
     }
 
-    /// Processor seconds of all servers so far.
-    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        self.servers.iter().map(|server| machine::cpu_seconds(server.pid)).sum()
+    /// What all servers have cost so far.
+    pub(crate) fn effort(&self) -> anyhow::Result<Effort> {
+        let mut sum = Effort::default();
+        for server in &self.servers {
+            sum = sum.and(machine::effort(server.pid)?);
+        }
+        Ok(sum)
+    }
+
+    /// How often the disk under their data was flushed so far, by everybody, where that is counted.
+    pub(crate) fn flushes(&self) -> Option<f64> {
+        machine::flushes(&self.dir)
     }
 
     /// Memory of each server now.

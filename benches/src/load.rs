@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::dns::Answer;
 use crate::figures::{float, per};
 use crate::histogram::Histogram;
-use crate::machine;
+use crate::machine::{self, Effort};
 use crate::open::{Alarm, Schedule, open};
 use crate::rows::Row;
 use crate::source::Source;
@@ -59,8 +59,12 @@ pub(crate) struct Sample {
     pub(crate) p50: f64,
     /// 99th percentile in milliseconds.
     pub(crate) p99: f64,
-    /// Processor seconds of the three servers for 1,000 good answers.
-    pub(crate) server_cpu: f64,
+    /// What a good answer cost the servers together.
+    pub(crate) servers: Effort,
+    /// What it cost the load generator.
+    pub(crate) client: Effort,
+    /// How often the disk was flushed for a good answer, by everybody; none where it is not counted.
+    pub(crate) flushes: Option<f64>,
     /// Processors that the load generator itself kept busy.
     pub(crate) client_cores: f64,
     /// Processors that programs beside the measurement kept busy, or the host took away.
@@ -89,12 +93,14 @@ impl Sample {
     }
 }
 
-/// Processor seconds so far, or between two moments.
+/// What everybody has cost so far, or cost between two moments.
 #[derive(Clone, Copy, Debug)]
-struct Cpu {
-    servers: f64,
-    client: f64,
+struct Cost {
+    servers: Effort,
+    client: Effort,
+    /// Processor seconds of all programs.
     everybody: f64,
+    flushes: Option<f64>,
 }
 
 /// Which answers' latencies count.
@@ -144,14 +150,14 @@ pub(crate) async fn drive(
         };
     }
     sleep_until(window.from).await;
-    let before = Cpu::read(cluster)?;
+    let before = Cost::read(cluster)?;
     sleep_until(window.to).await;
-    let cpu = Cpu::read(cluster)?.since(before);
+    let cost = Cost::read(cluster)?.since(before);
     let mut sum = Tally::default();
     while let Some(tally) = workers.join_next().await {
         sum.merge(tally.context("a worker of the load generator failed")?);
     }
-    let sample = sum.sample(plan.measured, cpu);
+    let sample = sum.sample(plan.measured, cost);
     Ok(Sample { due: plan.rate.unwrap_or(0.0), ..sample })
 }
 
@@ -180,18 +186,19 @@ async fn closed(mut worker: Worker, window: Window) -> Tally {
     tally
 }
 
-impl Cpu {
+impl Cost {
     fn read(cluster: &Cluster) -> anyhow::Result<Self> {
-        let servers = cluster.cpu_seconds()?;
-        let client = machine::cpu_seconds(std::process::id())?;
-        Ok(Self { servers, client, everybody: machine::busy_seconds()? })
+        let client = machine::effort(std::process::id())?;
+        let (servers, flushes) = (cluster.effort()?, cluster.flushes());
+        Ok(Self { servers, client, everybody: machine::busy_seconds()?, flushes })
     }
 
     fn since(self, before: Self) -> Self {
         Self {
-            servers: self.servers - before.servers,
-            client: self.client - before.client,
+            servers: self.servers.since(before.servers),
+            client: self.client.since(before.client),
             everybody: self.everybody - before.everybody,
+            flushes: self.flushes.zip(before.flushes).map(|(now, before)| now - before),
         }
     }
 }
@@ -250,18 +257,22 @@ impl Tally {
     }
 
     /// What all workers' counts amount to.
-    fn sample(self, measured: Duration, cpu: Cpu) -> Sample {
+    fn sample(self, measured: Duration, cost: Cost) -> Sample {
         let good = self.latencies.total();
         let seconds = measured.as_secs_f64();
+        let answered = float(self.answered);
+        let ours = cost.servers.cpu + cost.client.cpu;
         let millis = |per_mille| self.latencies.quantile(per_mille).as_secs_f64() * 1e3;
         Sample {
-            rate: float(self.answered) / seconds,
+            rate: answered / seconds,
             due: 0.0,
             p50: millis(500),
             p99: millis(990),
-            server_cpu: per(cpu.servers * 1e3, float(self.answered)),
-            client_cores: cpu.client / seconds,
-            other_cores: (cpu.everybody - cpu.servers - cpu.client).max(0.0) / seconds,
+            servers: cost.servers.each(answered),
+            client: cost.client.each(answered),
+            flushes: cost.flushes.map(|flushes| per(flushes, answered)),
+            client_cores: cost.client.cpu / seconds,
+            other_cores: (cost.everybody - ours).max(0.0) / seconds,
             bytes: per(float(self.bytes), float(good)),
             records: per(float(self.records), float(good)),
             good,

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::figures::{float, per};
+
 /// Clock ticks in a second in `/proc/<pid>/stat`: USER_HZ, 100 on every architecture we build for.
 /// Source: proc_pid_stat(5), "utime".
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -19,11 +21,86 @@ pub(crate) struct Memory {
     pub(crate) peak: f64,
 }
 
+/// What a process has cost so far, or cost between two moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Effort {
+    /// Processor time, user and system, all threads, in seconds.
+    pub(crate) cpu: f64,
+    /// Bytes that it caused to be sent to disks.
+    pub(crate) written: f64,
+    /// System calls that wrote, into files or sockets; `send` and its like are none of these.
+    pub(crate) writes: f64,
+    /// How often a thread of it gave the processor away to wait; threads that ended are forgotten.
+    pub(crate) switches: f64,
+}
+
+impl Effort {
+    /// What came after `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            cpu: self.cpu - before.cpu,
+            written: self.written - before.written,
+            writes: self.writes - before.writes,
+            switches: (self.switches - before.switches).max(0.0),
+        }
+    }
+
+    /// The share of one of so many requests; nothing if there were none.
+    pub(crate) fn each(self, requests: f64) -> Self {
+        Self {
+            cpu: per(self.cpu, requests),
+            written: per(self.written, requests),
+            writes: per(self.writes, requests),
+            switches: per(self.switches, requests),
+        }
+    }
+
+    /// What two processes cost together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu + other.cpu,
+            written: self.written + other.written,
+            writes: self.writes + other.writes,
+            switches: self.switches + other.switches,
+        }
+    }
+}
+
+/// What a process has cost so far.
+/// Source: proc_pid_io(5), "write_bytes", "syscw"; proc_pid_status(5), "voluntary_ctxt_switches".
+pub(crate) fn effort(pid: u32) -> anyhow::Result<Effort> {
+    let io = read(&format!("/proc/{pid}/io"))?;
+    let of = |name: &str| {
+        let count = count(&io, name).with_context(|| format!("/proc/{pid}/io: no {name}"))?;
+        anyhow::Ok(float(count))
+    };
+    let (written, writes) = (of("write_bytes:")?, of("syscw:")?);
+    let folder = format!("/proc/{pid}/task");
+    let mut switches = 0;
+    for task in std::fs::read_dir(&folder).context(folder)? {
+        // A thread may end while we look.
+        let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+        switches += count(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+    }
+    let switches = float(switches);
+    Ok(Effort { cpu: cpu_seconds(pid)?, written, writes, switches })
+}
+
+/// How often the disk under `path` was told so far to make everything last, by everybody; none if
+/// the kernel does not count it for this kind of disk.
+/// Source: Linux, "I/O statistics fields", field 16: flush requests completed.
+pub(crate) fn flushes(path: &Path) -> Option<f64> {
+    let path = path.canonicalize().ok()?;
+    let mounts = read("/proc/self/mountinfo").ok()?;
+    let flushes = flushes_of(&read("/proc/diskstats").ok()?, holder(&mounts, &path)?.device)?;
+    Some(float(flushes))
+}
+
 /// Processor time of a process so far, user and system, all its threads, in seconds.
-pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let text = read(&format!("/proc/{pid}/stat"))?;
     let ticks = ticks(&text).with_context(|| format!("/proc/{pid}/stat: {text:?}"))?;
-    Ok(crate::figures::float(ticks) / TICKS_PER_SECOND)
+    Ok(float(ticks) / TICKS_PER_SECOND)
 }
 
 /// Processor seconds that everybody on this machine has used so far, or that the host took away.
@@ -31,7 +108,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
 pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
     let text = read("/proc/stat")?;
     let ticks = busy(&text).context("/proc/stat: no line of all processors")?;
-    Ok(crate::figures::float(ticks) / TICKS_PER_SECOND)
+    Ok(float(ticks) / TICKS_PER_SECOND)
 }
 
 /// Memory of a process now.
@@ -39,7 +116,7 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     let text = read(&format!("/proc/{pid}/status"))?;
     let mib = |name: &str| {
         let kib = kib(&text, name).with_context(|| format!("/proc/{pid}/status: no {name}"))?;
-        anyhow::Ok(crate::figures::float(kib) / KIB_PER_MIB)
+        anyhow::Ok(float(kib) / KIB_PER_MIB)
     };
     Ok(Memory { resident: mib("VmRSS:")?, peak: mib("VmHWM:")? })
 }
@@ -67,7 +144,7 @@ pub(crate) fn describe() -> String {
 pub(crate) fn file_system(path: &Path) -> anyhow::Result<String> {
     let path = path.canonicalize().with_context(|| path.display().to_string())?;
     let mounts = read("/proc/self/mountinfo")?;
-    Ok(holder(&mounts, &path).unwrap_or("unknown").to_owned())
+    Ok(holder(&mounts, &path).map_or("unknown", |mount| mount.kind).to_owned())
 }
 
 fn read(path: &str) -> anyhow::Result<String> {
@@ -97,18 +174,44 @@ fn kib(status: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+/// A number behind a name at the beginning of a line.
+fn count(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
+/// The 16th figure behind a device's two numbers and its name.
+fn flushes_of(diskstats: &str, device: &str) -> Option<u64> {
+    let (major, minor) = device.split_once(':')?;
+    let line = diskstats.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        (fields.next() == Some(major) && fields.next() == Some(minor)).then_some(fields)
+    });
+    line?.nth(16)?.parse().ok()
+}
+
+/// What is mounted somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    /// The disk, as `major:minor`.
+    device: &'a str,
+    /// The file system.
+    kind: &'a str,
+}
+
 /// Of all mounts above `path` the deepest, and of those the last.
-fn holder<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
+fn holder<'a>(mountinfo: &'a str, path: &Path) -> Option<Mount<'a>> {
     mountinfo
         .lines()
         .filter_map(|line| {
             let (mount, kind) = line.split_once(" - ")?;
-            let point = Path::new(mount.split(' ').nth(4)?);
+            let mut fields = mount.split(' ').skip(2);
+            let device = fields.next()?;
+            let point = Path::new(fields.nth(1)?);
             let deep = path.starts_with(point).then(|| point.components().count())?;
-            Some((deep, kind.split(' ').next()?))
+            Some((deep, Mount { device, kind: kind.split(' ').next()? }))
         })
         .max_by_key(|(deep, _)| *deep)
-        .map(|(_, kind)| kind)
+        .map(|(_, mount)| mount)
 }
 
 #[cfg(test)]
@@ -138,20 +241,38 @@ mod tests {
     }
 
     #[test]
+    fn counts_are_found_by_name_and_by_device() {
+        let io = "wchar: 9\nsyscw: 42\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n";
+        assert_eq!(count(io, "syscw:"), Some(42));
+        assert_eq!(count(io, "write_bytes:"), Some(4096));
+        assert_eq!(count(io, "syscr:"), None);
+        let disks = "   7       0 loop0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n 254       0 vda \
+                     1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 1600 17\n   8       0 old 1 2 3\n";
+        assert_eq!(flushes_of(disks, "254:0"), Some(1600));
+        assert_eq!(flushes_of(disks, "7:0"), Some(16));
+        assert_eq!(flushes_of(disks, "8:0"), None, "an older kernel counts none");
+        assert_eq!(flushes_of(disks, "0:38"), None);
+    }
+
+    #[test]
     fn the_deepest_mount_holds_the_path() {
         let mounts = "1 0 0:1 / / rw - overlay o rw\n2 1 0:2 / /tmp rw shared:1 - tmpfs t rw\n\
                       3 1 0:3 / /tmp/disk rw - ext4 /dev/a rw\n";
-        let of = |path: &str| holder(mounts, Path::new(path));
+        let of = |path: &str| holder(mounts, Path::new(path)).map(|mount| mount.kind);
         assert_eq!(of("/tmp/disk/x"), Some("ext4"));
         assert_eq!(of("/tmp/diskette"), Some("tmpfs"));
         assert_eq!(of("/var"), Some("overlay"));
+        assert_eq!(holder(mounts, Path::new("/tmp")).unwrap().device, "0:2");
     }
 
     #[test]
     fn this_process_has_memory_and_a_file_system() {
         let own = memory(std::process::id()).unwrap();
         assert!(own.resident > 0.0 && own.peak >= own.resident);
-        assert!(cpu_seconds(std::process::id()).unwrap() >= 0.0);
+        let effort = effort(std::process::id()).unwrap();
+        assert!(effort.cpu >= 0.0 && effort.switches >= 0.0);
+        let twice = effort.and(effort).since(effort);
+        assert!((twice.writes - effort.writes).abs() < 0.5);
         assert_ne!(file_system(Path::new("/proc")).unwrap(), "unknown");
     }
 }

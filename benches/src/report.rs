@@ -54,6 +54,7 @@ pub(crate) fn table(setting: &Setting, steps: &[Step], results: &[Result]) -> St
         speed(steps, results),
         latency(steps, results),
         cost(steps, results),
+        work(steps, results),
         beside(steps, results),
         memory(results),
         notes(setting, steps, results),
@@ -138,7 +139,29 @@ fn latency(steps: &[Step], results: &[Result]) -> String {
 fn cost(steps: &[Step], results: &[Result]) -> String {
     let mut out = head("servers' CPU s for 1,000", &with_ratios(results));
     for (at, step) in steps.iter().enumerate() {
-        line(&mut out, &step.title, &cells(results, at, |sample| sample.server_cpu));
+        line(&mut out, &step.title, &cells(results, at, |sample| sample.servers.cpu * 1e3));
+    }
+    out
+}
+
+/// The quiet figures beside processor time: what a change removes shows here first.
+fn work(steps: &[Step], results: &[Result]) -> String {
+    let what = "work for each request: servers' bytes to disk / write calls / thread switches; \
+                flushes of the disk; client's switches";
+    let mut out = head(what, &names(results));
+    for (at, step) in steps.iter().enumerate() {
+        let cells = results.iter().map(|(_, turns)| {
+            let of = |pick| middle(row_spread(turns, at, pick));
+            let (bytes, writes) = (of(|one| one.servers.written), of(|one| one.servers.writes));
+            let (switches, client) =
+                (of(|one| one.servers.switches), of(|one| one.client.switches));
+            let samples = turns.iter().filter_map(|turn| turn.samples[at].as_ref());
+            let counted = samples.filter(|one| one.is_valid()).filter_map(|one| one.flushes);
+            let flushes =
+                spread(counted).map_or_else(|| NOT_TAKEN.to_owned(), |spread| short(spread.median));
+            taken(turns, at, || format!("{bytes} / {writes} / {switches}; {flushes}; {client}"))
+        });
+        line(&mut out, &step.title, &cells.collect::<Vec<_>>());
     }
     out
 }
@@ -347,6 +370,7 @@ fn middle(spread: Option<Spread>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Effort;
     use crate::rows::ROWS;
     use crate::steps::steps;
 
@@ -356,7 +380,9 @@ mod tests {
             rate,
             p50: 1e3 / rate,
             p99: 4e3 / rate,
-            server_cpu: 100.0 / rate,
+            servers: Effort { cpu: 0.1 / rate, written: 512.0, writes: 3.0, switches: 0.5 },
+            client: Effort { switches: 0.25, ..Effort::default() },
+            flushes: Some(0.125),
             client_cores: 0.25,
             bytes: 4.0,
             good: 10_000,
@@ -401,6 +427,8 @@ mod tests {
             "| PUT 128 B, 1 connection | 0.500 / 2.00 (1.33–4.00) | 6.67 / 26.7 (10.0–40.0) | \
              0.075 / 0.075 (0.050–0.200) |",
             "| PUT 128 B, 1 connection | 0.250 / 0.00, 4.00 | 0.250 / 0.00, 4.00 |",
+            "| PUT 128 B, 1 connection | 512 / 3.00 / 0.500; 0.125; 0.250 | 512 /",
+            "| PUT 128 B, 1 connection | 0.050 (0.033–0.100) | 0.667 (0.250–1.00) |",
         ] {
             assert!(text.contains(line), "{text}");
         }
