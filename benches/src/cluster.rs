@@ -21,6 +21,8 @@ use crate::unbound;
 pub(crate) const DNS_PORT: u16 = 8600;
 /// Longest time from start to a leader that all know.
 const START_PATIENCE: Duration = Duration::from_mins(1);
+/// Longest time from a start on a full disk to the same.
+const RESTART_PATIENCE: Duration = Duration::from_mins(10);
 /// Pause between two looks at something that is not ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes shown of the log of a server that died.
@@ -37,6 +39,8 @@ pub(crate) struct System {
     pub(crate) program: PathBuf,
     /// The first three bytes of its servers' addresses; they end in 1, 2 and 3, or only in 1.
     pub(crate) net: [u8; 3],
+    /// Instances that it is given at its start if nobody can register them.
+    pub(crate) instances: u32,
 }
 
 /// What a system speaks, and what its command line looks like.
@@ -103,14 +107,6 @@ impl Kind {
         self.servers() > 1
     }
 
-    fn arguments(self, ips: &[Ipv4Addr], ip: Ipv4Addr, data: &Path) -> anyhow::Result<Vec<String>> {
-        match self {
-            Self::Consul => Ok(consul::arguments(ips, ip, data)),
-            Self::Etcd => Ok(etcd::arguments(ips, ip, data)),
-            Self::Unbound => unbound::arguments(ip, data),
-        }
-    }
-
     async fn leader(self, doors: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
         match self {
             Self::Consul => consul::leader(doors).await,
@@ -163,6 +159,14 @@ impl System {
         (1..).take(self.kind.servers()).map(|last| Ipv4Addr::new(a, b, c, last)).collect()
     }
 
+    fn arguments(&self, ip: Ipv4Addr, data: &Path) -> anyhow::Result<Vec<String>> {
+        match self.kind {
+            Kind::Consul => Ok(consul::arguments(&self.ips(), ip, data)),
+            Kind::Etcd => Ok(etcd::arguments(&self.ips(), ip, data)),
+            Kind::Unbound => unbound::arguments(ip, data, self.instances),
+        }
+    }
+
     /// Its program, which finds the libraries that were unpacked beside it.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -205,7 +209,26 @@ impl Cluster {
                 self.wait_for_door().await?;
             }
         }
-        self.wait().await
+        self.wait(START_PATIENCE).await
+    }
+
+    /// Kills all at once, starts them on what their disks hold, and returns after how many seconds
+    /// all name the same leader and take a write.
+    pub(crate) async fn restart(&mut self, system: &System) -> anyhow::Result<f64> {
+        for server in &mut self.servers {
+            server.child.start_kill().context("cannot kill a server")?;
+        }
+        for server in &mut self.servers {
+            server.child.wait().await.context("cannot wait for a server's end")?;
+        }
+        let begin = Instant::now();
+        self.servers.clear();
+        for ip in system.ips() {
+            self.servers.push(Server::start(system, ip, &self.dir)?);
+        }
+        let up = self.wait(RESTART_PATIENCE).await;
+        up.with_context(|| format!("{} does not start again", system.name))?;
+        Ok(begin.elapsed().as_secs_f64())
     }
 
     /// Kills all and waits until they are gone; there is nothing to save.
@@ -272,14 +295,14 @@ impl Cluster {
         Ok(())
     }
 
-    async fn wait(&mut self) -> anyhow::Result<()> {
+    async fn wait(&mut self, patience: Duration) -> anyhow::Result<()> {
         let begin = Instant::now();
         loop {
             self.check_alive()?;
             let Err(error) = self.ready().await else { return Ok(()) };
-            if begin.elapsed() > START_PATIENCE {
+            if begin.elapsed() > patience {
                 let logs = self.servers[0].log.display();
-                return Err(error.context(format!("not ready after a minute; logs beside {logs}")));
+                return Err(error.context(format!("not ready in time; logs beside {logs}")));
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -298,11 +321,15 @@ impl Server {
     fn start(system: &System, ip: Ipv4Addr, dir: &Path) -> anyhow::Result<Self> {
         let name = format!("server{}", ip.octets()[3]);
         let log = dir.join(format!("{name}.log"));
-        let output = File::create(&log).with_context(|| log.display().to_string())?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| log.display().to_string())?;
         let data = std::path::absolute(dir.join(name))?;
         let child = system
             .command()
-            .args(system.kind.arguments(&system.ips(), ip, &data)?)
+            .args(system.arguments(ip, &data)?)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -333,7 +360,7 @@ mod tests {
     async fn a_server_that_ends_is_told_with_its_log() {
         let dir = std::env::temp_dir().join(format!("portolan-bench-{}", std::process::id()));
         let (kind, program) = (Kind::Consul, "/bin/echo".into());
-        let system = System { name: "broken", kind, program, net: [127, 0, 99] };
+        let system = System { name: "broken", kind, program, net: [127, 0, 99], instances: 0 };
         let error = Cluster::start(&system, &dir).await.unwrap_err();
         let text = format!("{error:#}");
         assert!(text.starts_with("broken does not start: 127.0.99.1 ended with"), "{text}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::rows::SERVICE;
+use crate::rows::service;
+use crate::source::put_digits;
 
 /// UDP payload that the question offers: what fits every path without fragments, and ten SRV
 /// records with their addresses. Without EDNS Consul answers with three of the ten, so the two
@@ -22,10 +23,12 @@ const HEADER_BYTES: usize = 12;
 const TYPE_SRV: u16 = 33;
 /// Type OPT. Source: RFC 6891, section 6.1.2.
 const TYPE_OPT: u16 = 41;
+/// Where the service's number stands in the question: behind the header, a length and `bench-`.
+const NUMBER_AT: std::ops::Range<usize> = HEADER_BYTES + 7..HEADER_BYTES + 13;
 /// Class IN.
 const CLASS_IN: u16 = 1;
 
-/// One socket that asks one server for the service, one question at a time.
+/// One socket that asks one server for services, one question at a time.
 #[derive(Debug)]
 pub(crate) struct Asker {
     socket: UdpSocket,
@@ -55,14 +58,15 @@ impl Asker {
     pub(crate) async fn open(server: SocketAddr) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).await?;
         socket.connect(server).await?;
-        let question = question(&format!("{SERVICE}.service.consul"));
+        let question = question(&format!("{}.service.consul", service(0)));
         Ok(Self { socket, question, id: 0, answer: vec![0; DATAGRAM_BYTES_MAX].into() })
     }
 
-    /// Asks once and waits for the answer, at most a second. The error says what was wrong in few
+    /// Asks for the service with this number and waits for the answer, at most a second. The error says what was wrong in few
     /// words. Safe to drop: a late answer to an older question is passed over.
-    pub(crate) async fn ask(&mut self) -> Result<Answer, String> {
+    pub(crate) async fn ask(&mut self, service: u32) -> Result<Answer, String> {
         self.id = self.id.wrapping_add(1);
+        put_digits(&mut self.question[NUMBER_AT], service);
         self.question[..2].copy_from_slice(&self.id.to_be_bytes());
         self.socket.send(&self.question).await.map_err(|error| error.to_string())?;
         let own = async {
@@ -155,11 +159,12 @@ mod tests {
         let answer = async {
             let mut question = [0; 512];
             let (_, from) = server.recv_from(&mut question).await.unwrap();
+            assert_eq!(question[12..33], *b"\x0cbench-123456\x07service");
             let head = |id: u8, records| [0, id, 0x85, 0, 0, 1, 0, records, 0, 0, 0, 0];
             server.send_to(&head(question[1] - 1, 3), from).await.unwrap();
             server.send_to(&head(question[1], 10), from).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(asker.ask(), answer);
+        let (answer, ()) = tokio::join!(asker.ask(123_456), answer);
         assert_eq!(answer, Ok(Answer { records: 10, bytes: 12 }));
     }
 }

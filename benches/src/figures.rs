@@ -42,6 +42,11 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
+/// A count, in full.
+pub(crate) fn whole(count: u32) -> String {
+    thousands(f64::from(count))
+}
+
 /// A whole number with a comma before every third digit.
 fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
@@ -66,6 +71,11 @@ mod tests {
         assert_eq!(of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(of(&[4.0, 1.0]), Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        assert_eq!([0, 10, 1_000_000].map(whole), ["0", "10", "1,000,000"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::machine::{self, Effort};
 use crate::open::{Alarm, Schedule, open};
 use crate::rows::Row;
 use crate::source::Source;
+use crate::steps::Size;
 use crate::worker::{Worker, lanes};
 
 /// Share of errors above which a row of a run does not count, in requests: 1 in 1,000.
@@ -139,7 +140,7 @@ pub(crate) async fn drive(
     let schedule = plan.rate.map(|rate| Arc::new(Schedule::new(start, window.to, rate)));
     let mut workers = JoinSet::new();
     for number in 0..row.connections {
-        let source = Source::new(row.work, plan.keys, number);
+        let source = Source::new(row.work, plan.size, number);
         let worker = Worker::new(cluster.kind(), source, lanes(doors, number, row.connections));
         match &schedule {
             None => workers.spawn(closed(worker, window)),
@@ -161,15 +162,15 @@ pub(crate) async fn drive(
     Ok(Sample { due: plan.rate.unwrap_or(0.0), ..sample })
 }
 
-/// How long rows run, over how many keys, and how fast.
+/// How long rows run, over which data, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Load before the measurement.
     pub(crate) warmup: Duration,
     /// The measurement.
     pub(crate) measured: Duration,
-    /// Keys in the data set.
-    pub(crate) keys: u32,
+    /// What the system holds.
+    pub(crate) size: Size,
     /// Requests that are due a second; none is the closed loop, as many as are answered.
     pub(crate) rate: Option<f64>,
 }

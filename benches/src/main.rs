@@ -12,10 +12,14 @@
 //! over gRPC, the same keys and values in the same order, over as many connections with one
 //! request at a time on each. Most rows are a closed loop (a connection asks again when it has its
 //! answer), so latencies are those of a saturated system and rates are its capacity; in the open
-//! rows requests are due by the clock, at a share of that capacity. Rates are comparable
-//! within one table only, never between machines. Processor time for 1,000 requests is the quiet
-//! figure: other programs disturb it least. To see how much of a ratio is noise, let Consul run
-//! against itself: `--ours` with the path of Consul.
+//! rows requests are due by the clock, at a share of that capacity. Rates are comparable within one
+//! table only, never between machines. Processor time for 1,000 requests is the quiet figure: other
+//! programs disturb it least. To see how much of a ratio is noise, let Consul run against itself:
+//! `--ours` with the path of Consul.
+//!
+//! Given several sizes, the data grows within a turn and the rows run at each, so that the table
+//! shows cost against size. At the end of a turn all servers are killed and started again on the
+//! largest.
 
 mod cluster;
 mod consul;

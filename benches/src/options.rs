@@ -1,12 +1,13 @@
 //! What the command line may choose.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
 use crate::cluster::{Kind, System};
-use crate::rows::{Pace, ROWS, Row};
+use crate::rows::{Pace, ROWS, Row, SERVICE_INSTANCES};
 
 /// Most runs that one table may stand on.
 const RUNS_MAX: u32 = 99;
@@ -15,6 +16,10 @@ const SECONDS_MAX: f64 = 3_600.0;
 /// Most keys in the data set: the key's decimal number has eight digits.
 const KEYS_MAX: u32 = 10_000_000;
 
+/// Most instances in the catalogue: the number of a service has six digits.
+const INSTANCES_MAX: u32 = 1_000_000;
+/// Most sizes that the data grows through.
+const SIZES_MAX: usize = 8;
 /// Most shares of the peak that the open rows run at.
 const SHARES_MAX: usize = 20;
 /// Least and greatest share of the peak.
@@ -52,9 +57,13 @@ pub(crate) struct Options {
     /// Seconds without load before idle memory is read.
     #[arg(long, default_value_t = 3.0)]
     settle: f64,
-    /// Keys in the data set, all written before the first row.
-    #[arg(long, default_value_t = 100_000)]
-    pub(crate) keys: u32,
+    /// Keys in the data set. With several numbers (with commas between, each above the one before)
+    /// the data grows, and rows that depend on it run at each size.
+    #[arg(long, value_delimiter = ',', default_value = "100000")]
+    pub(crate) keys: Vec<u32>,
+    /// Instances in the catalogue, in services of ten; several numbers likewise.
+    #[arg(long, value_delimiter = ',', default_value = "10")]
+    pub(crate) instances: Vec<u32>,
     /// Which servers the connections go to.
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) target: Target,
@@ -100,8 +109,12 @@ impl Options {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let runs = self.runs;
         anyhow::ensure!((1..=RUNS_MAX).contains(&runs), "--runs {runs}: 1 to {RUNS_MAX}");
-        let keys = self.keys;
-        anyhow::ensure!((1..=KEYS_MAX).contains(&keys), "--keys {keys}: 1 to {KEYS_MAX}");
+        check_sizes("keys", &self.keys, 1..=KEYS_MAX)?;
+        check_sizes("instances", &self.instances, SERVICE_INSTANCES..=INSTANCES_MAX)?;
+        for instances in &self.instances {
+            let whole = instances.is_multiple_of(SERVICE_INSTANCES);
+            anyhow::ensure!(whole, "--instances {instances}: whole services of ten");
+        }
         let threads = self.client_threads;
         anyhow::ensure!((1..=64).contains(&threads), "--client-threads {threads}: 1 to 64");
         for (flag, value, least) in [
@@ -116,6 +129,11 @@ impl Options {
             let known = ROWS.iter().any(|row| row.name == name);
             anyhow::ensure!(known, "--row {name}: there is no such row, see --help");
         }
+        self.check_open()
+    }
+
+    /// The same for the open rows.
+    fn check_open(&self) -> anyhow::Result<()> {
         let shares = self.open.len();
         anyhow::ensure!((1..=SHARES_MAX).contains(&shares), "--open: 1 to {SHARES_MAX} shares");
         for share in &self.open {
@@ -195,7 +213,8 @@ impl Options {
             }
             Only::Etcd => ("etcd", Kind::Etcd, peer(self.etcd.as_ref(), "bin/etcd"), [127, 0, 4]),
         };
-        System { name, kind, program, net }
+        let instances = self.instances.last().copied().unwrap_or(SERVICE_INSTANCES);
+        System { name, kind, program, net, instances }
     }
 }
 
@@ -204,6 +223,19 @@ fn peer(chosen: Option<&PathBuf>, name: &str) -> PathBuf {
     let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"));
     let usual = || home().join(".cache/portolan-peers/usr").join(name);
     chosen.cloned().unwrap_or_else(usual)
+}
+
+/// Whether the sizes of the data are within their bounds and rise.
+fn check_sizes(flag: &str, sizes: &[u32], bounds: RangeInclusive<u32>) -> anyhow::Result<()> {
+    let (least, most) = (bounds.start(), bounds.end());
+    let count = sizes.len();
+    anyhow::ensure!((1..=SIZES_MAX).contains(&count), "--{flag}: 1 to {SIZES_MAX} numbers");
+    for size in sizes {
+        anyhow::ensure!(bounds.contains(size), "--{flag} {size}: {least} to {most}");
+    }
+    let rise = sizes.windows(2).all(|two| two[0] < two[1]);
+    anyhow::ensure!(rise, "--{flag}: each number must be above the one before");
+    Ok(())
 }
 
 fn absolute(program: &Path) -> anyhow::Result<PathBuf> {
@@ -232,6 +264,10 @@ mod tests {
         let refused = |args: &[&str]| parse(args).check().unwrap_err().to_string();
         assert_eq!(refused(&["--runs", "0"]), "--runs 0: 1 to 99");
         assert_eq!(refused(&["--seconds", "0"]), "--seconds 0: 0.1 to 3600 seconds");
+        assert_eq!(refused(&["--keys", "5,0"]), "--keys 0: 1 to 10000000");
+        let rising = "--keys: each number must be above the one before";
+        assert_eq!(refused(&["--keys", "5,9,9"]), rising);
+        assert_eq!(refused(&["--instances", "15"]), "--instances 15: whole services of ten");
         assert_eq!(refused(&["--row", "nil"]), "--row nil: there is no such row, see --help");
     }
 

@@ -293,7 +293,7 @@ fn ceiling(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::rows::ROWS;
-    use crate::steps::steps;
+    use crate::steps::{sizes, steps};
 
     #[test]
     fn axes_end_at_ticks_and_a_factor_is_a_distance() {
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn curves_are_medians_in_the_order_of_the_rates() {
         let named = |name| *ROWS.iter().find(|row| row.name == name).unwrap();
-        let steps = steps(&[named("put-open")], &[0.9, 0.5]);
+        let steps = steps(&[named("put-open")], &[0.9, 0.5], &sizes(&[9], &[10]));
         let ours = vec![
             turn(&[(900.0, 8.0), (500.0, 2.0)]),
             turn(&[(920.0, 9.0), (520.0, 3.0)]),

@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::{Spread, float, per, short, spread};
+use crate::figures::{Spread, float, per, short, spread, whole};
 use crate::load::Sample;
 use crate::machine::Memory;
-use crate::rows::{INSTANCES, OPEN_CONNECTIONS};
+use crate::rows::{OPEN_CONNECTIONS, SERVICE_INSTANCES};
 use crate::run::Turn;
-use crate::steps::Step;
+use crate::steps::{Size, Step};
 
 /// Share of its threads that the load generator may be busy before it is called the limit.
 const CLIENT_BUSY_MAX: f64 = 0.9;
 /// Processors that other programs may keep busy before a row is called disturbed.
 const OTHERS_BUSY_MAX: f64 = 0.1;
-/// Moments at which memory is read.
-const MOMENTS: [&str; 3] = ["idle", "with the data set", "after all rows"];
+/// Bytes in a MiB.
+const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
 /// Stands where a system cannot do the work of a row.
 const NOT_TAKEN: &str = "–";
 
@@ -27,8 +27,8 @@ pub(crate) struct Setting {
     pub(crate) versions: Vec<String>,
     /// File system under the data.
     pub(crate) disk: String,
-    /// Keys in the data set.
-    pub(crate) keys: u32,
+    /// The sizes that the data had, one after another.
+    pub(crate) sizes: Vec<Size>,
     /// Runs of each system.
     pub(crate) runs: u32,
     /// Seconds measured for each row.
@@ -56,10 +56,12 @@ pub(crate) fn table(setting: &Setting, steps: &[Step], results: &[Result]) -> St
         cost(steps, results),
         work(steps, results),
         beside(steps, results),
-        memory(results),
+        growth(steps, results),
+        memory(setting, results),
         notes(setting, steps, results),
     ];
-    sections.join("\n")
+    let said: Vec<_> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    said.join("\n")
 }
 
 /// A sample in one line, for the progress.
@@ -85,7 +87,8 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
     format!(
         "Machine: {}; data on {}.\n{}.\n\
          Three servers on loopback, one system at a time, {} runs in turn from empty disks, each \
-         row {} s after {} s of warm-up, {} keys of 128 B, over {goal}, {} client thread(s) \
+         row {} s after {} s of warm-up, {} keys of 128 B and {} instances in \
+         services of ten, over {goal}, {} client thread(s) \
          on the same machine. Closed loop, but for the rows at a share of the own peak: there \
          requests are due evenly over {OPEN_CONNECTIONS} connections, and latencies count from \
          when they were due. Medians, in brackets least to greatest; ratios: the first \
@@ -101,9 +104,17 @@ fn heading(setting: &Setting, results: &[Result]) -> String {
         setting.runs,
         setting.seconds,
         setting.warmup,
-        short(f64::from(setting.keys)),
+        of_sizes(setting, |size| whole(size.keys)),
+        of_sizes(setting, |size| whole(size.instances)),
         setting.client_threads,
     )
+}
+
+/// One figure of all sizes, each said once.
+fn of_sizes(setting: &Setting, pick: impl Fn(&Size) -> String) -> String {
+    let mut all: Vec<_> = setting.sizes.iter().map(pick).collect();
+    all.dedup();
+    all.join(", then ")
 }
 
 fn speed(steps: &[Step], results: &[Result]) -> String {
@@ -113,7 +124,7 @@ fn speed(steps: &[Step], results: &[Result]) -> String {
         for ratio in cells.iter_mut().skip(results.len()).filter(|cell| *cell != NOT_TAKEN) {
             *ratio = format!("**{ratio}**");
         }
-        line(&mut out, &step.title, &cells);
+        line(&mut out, &step.title(), &cells);
     }
     out
 }
@@ -131,7 +142,7 @@ fn latency(steps: &[Step], results: &[Result]) -> String {
             let (p50, p99) = (ratios(first, second, at, p50), ratios(first, second, at, p99));
             taken(first, at, || taken(second, at, || both(p50, p99)))
         });
-        line(&mut out, &step.title, &own.chain(ratios).collect::<Vec<_>>());
+        line(&mut out, &step.title(), &own.chain(ratios).collect::<Vec<_>>());
     }
     out
 }
@@ -139,7 +150,7 @@ fn latency(steps: &[Step], results: &[Result]) -> String {
 fn cost(steps: &[Step], results: &[Result]) -> String {
     let mut out = head("servers' CPU s for 1,000", &with_ratios(results));
     for (at, step) in steps.iter().enumerate() {
-        line(&mut out, &step.title, &cells(results, at, |sample| sample.servers.cpu * 1e3));
+        line(&mut out, &step.title(), &cells(results, at, |sample| sample.servers.cpu * 1e3));
     }
     out
 }
@@ -161,7 +172,7 @@ fn work(steps: &[Step], results: &[Result]) -> String {
                 spread(counted).map_or_else(|| NOT_TAKEN.to_owned(), |spread| short(spread.median));
             taken(turns, at, || format!("{bytes} / {writes} / {switches}; {flushes}; {client}"))
         });
-        line(&mut out, &step.title, &cells.collect::<Vec<_>>());
+        line(&mut out, &step.title(), &cells.collect::<Vec<_>>());
     }
     out
 }
@@ -176,30 +187,90 @@ fn beside(steps: &[Step], results: &[Result]) -> String {
             let (client, other) = (of(|one| one.client_cores), of(|one| one.other_cores));
             taken(turns, at, || format!("{client} / {other}, {}", of(|one| one.bytes)))
         });
-        line(&mut out, &step.title, &cells.collect::<Vec<_>>());
+        line(&mut out, &step.title(), &cells.collect::<Vec<_>>());
     }
     out
 }
 
-fn memory(results: &[Result]) -> String {
-    let mut out = head("memory of the servers, MiB", &with_ratios(results));
-    for (at, moment) in MOMENTS.iter().enumerate() {
-        let sum = |turn: &Turn| {
-            let servers = &turn.memory[at];
-            (!servers.is_empty()).then(|| servers.iter().map(|server| server.resident).sum())
-        };
-        let max = |turn: &Turn| most(&turn.memory[at], |server| server.resident);
-        line(&mut out, &format!("{moment}, all servers"), &turn_cells(results, sum));
-        line(&mut out, &format!("{moment}, the largest"), &turn_cells(results, max));
+/// Cost against size: for each row that ran at several sizes, all of them and how much the last
+/// costs more than the first.
+fn growth(steps: &[Step], results: &[Result]) -> String {
+    let mut out = String::new();
+    let mut told = Vec::new();
+    for step in steps.iter().filter(|step| step.size.is_some()) {
+        let title = step.without_size();
+        if told.contains(&title) {
+            continue;
+        }
+        if out.is_empty() {
+            let what = "growth: servers' CPU s for 1,000 at each size, last over first";
+            out = head(what, &names(results));
+        }
+        let same = steps.iter().enumerate().filter(|(_, other)| other.without_size() == title);
+        let (places, sizes): (Vec<_>, Vec<_>) =
+            same.map(|(at, step)| (at, step.size.clone().unwrap_or_default())).unzip();
+        let cells = results
+            .iter()
+            .map(|(_, turns)| taken(turns, places[0], || grown(turns, &places)))
+            .collect::<Vec<_>>();
+        line(&mut out, &format!("{title}: {}", sizes.join(" / ")), &cells);
+        told.push(title);
     }
-    let peak = |turn: &Turn| most(&turn.memory[2], |server| server.peak);
-    line(&mut out, "peak of the largest", &turn_cells(results, peak));
-    line(
-        &mut out,
-        "start to first writes, s",
-        &turn_cells(results, |turn| Some(turn.start_seconds)),
-    );
     out
+}
+
+fn grown(turns: &[Turn], places: &[usize]) -> String {
+    let spreads: Vec<_> =
+        places.iter().map(|at| row_spread(turns, *at, |one| one.servers.cpu * 1e3)).collect();
+    let all = spreads.iter().copied().map(middle).collect::<Vec<_>>().join(" / ");
+    match (spreads.first(), spreads.last()) {
+        (Some(Some(first)), Some(Some(last))) => {
+            format!("{all}, × {}", short(per(last.median, first.median)))
+        }
+        _ => all,
+    }
+}
+
+fn memory(setting: &Setting, results: &[Result]) -> String {
+    let mut out = head("memory of the servers, MiB", &with_ratios(results));
+    memory_lines(&mut out, "idle", results, |turn| &turn.idle);
+    for (stage, size) in setting.sizes.iter().enumerate() {
+        let (keys, instances) = (whole(size.keys), whole(size.instances));
+        let moment = format!("with {keys} keys and {instances} instances");
+        memory_lines(&mut out, &moment, results, |turn| &turn.filled[stage]);
+    }
+    memory_lines(&mut out, "after all rows", results, |turn| &turn.loaded);
+    let peak = |turn: &Turn| most(&turn.loaded, |server| server.peak);
+    line(&mut out, "peak of the largest", &turn_cells(results, peak));
+    memory_lines(&mut out, "after the restart", results, |turn| &turn.restarted);
+    let keys = setting.sizes.last().map_or(0, |size| size.keys);
+    let each = |turn: &Turn| {
+        let last = most(turn.filled.last()?, |server| server.resident)?;
+        let more = last - most(&turn.idle, |server| server.resident)?;
+        Some(per(more.max(0.0) * BYTES_PER_MIB, f64::from(keys)))
+    };
+    let what = format!("bytes a key: the largest with {} keys less the largest idle", whole(keys));
+    line(&mut out, &what, &turn_cells(results, each));
+    let start = |turn: &Turn| Some(turn.start_seconds);
+    line(&mut out, "start to first writes, s", &turn_cells(results, start));
+    let again = "kill -9 of all, start to first writes with all data, s";
+    line(&mut out, again, &turn_cells(results, |turn| turn.restart_seconds));
+    out
+}
+
+fn memory_lines(
+    out: &mut String,
+    moment: &str,
+    results: &[Result],
+    of: impl Fn(&Turn) -> &[Memory],
+) {
+    let sum = |turn: &Turn| {
+        let servers = of(turn);
+        (!servers.is_empty()).then(|| servers.iter().map(|server| server.resident).sum())
+    };
+    let max = |turn: &Turn| most(of(turn), |server| server.resident);
+    line(out, &format!("{moment}, all servers"), &turn_cells(results, sum));
+    line(out, &format!("{moment}, the largest"), &turn_cells(results, max));
 }
 
 fn most(servers: &[Memory], pick: fn(&Memory) -> f64) -> Option<f64> {
@@ -216,7 +287,7 @@ fn notes(setting: &Setting, steps: &[Step], results: &[Result]) -> String {
                 note(&mut out, &format!("{name}, run {run}: the leader changed under load"));
             }
             for (step, sample) in steps.iter().zip(&turn.samples) {
-                let place = format!("{name}, run {run}, {}", step.title);
+                let place = format!("{name}, run {run}, {}", step.title());
                 if let Some(sample) = sample {
                     note_sample(&mut out, &place, sample, setting.client_threads);
                 }
@@ -252,7 +323,7 @@ fn note_sample(out: &mut String, place: &str, sample: &Sample, client_threads: u
     if share > CLIENT_BUSY_MAX {
         note(out, &format!("{place}: the client was the limit"));
     }
-    if sample.records > 0.0 && sample.records < f64::from(INSTANCES) {
+    if sample.records > 0.0 && sample.records < f64::from(SERVICE_INSTANCES) {
         let records = short(sample.records);
         note(out, &format!("{place}: {records} records an answer, not all"));
     }
@@ -372,7 +443,7 @@ mod tests {
     use super::*;
     use crate::machine::Effort;
     use crate::rows::ROWS;
-    use crate::steps::steps;
+    use crate::steps::{sizes, steps};
 
     fn sample(rate: f64, errors: u64) -> Sample {
         let kinds = if errors > 0 { vec![("status 500".to_owned(), errors)] } else { Vec::new() };
@@ -393,9 +464,14 @@ mod tests {
 
     fn turn(rate: f64, errors: u64) -> Turn {
         let server = |resident| Memory { resident, peak: resident + 1.0 };
+        let two = |resident| vec![server(resident), server(resident + 1.0)];
         Turn {
             samples: vec![Some(sample(rate, errors))],
-            memory: [10.0, 20.0, 30.0].map(|more| vec![server(more), server(more + 1.0)]),
+            idle: two(10.0),
+            filled: vec![two(20.0), two(25.0)],
+            loaded: two(30.0),
+            restarted: two(15.0),
+            restart_seconds: Some(3.0),
             start_seconds: 2.0,
             leader_changes: 0,
         }
@@ -406,7 +482,7 @@ mod tests {
             machine: "2 processors".to_owned(),
             versions: vec!["ours: 1".to_owned(), "Consul: 2".to_owned()],
             disk: "ext4".to_owned(),
-            keys: 100_000,
+            sizes: sizes(&[100_000], &[10]),
             runs: 3,
             seconds: 5.0,
             warmup: 1.0,
@@ -419,8 +495,11 @@ mod tests {
     fn ratios_stand_on_medians_and_on_neighbours() {
         let ours = vec![turn(1_000.0, 0), turn(3_000.0, 0), turn(2_000.0, 0)];
         let consul = vec![turn(100.0, 0), turn(150.0, 0), turn(400.0, 0)];
-        let text =
-            table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", ours), ("Consul", consul)]);
+        let text = table(
+            &setting(),
+            &steps(&ROWS[..1], &[], &setting().sizes),
+            &[("ours", ours), ("Consul", consul)],
+        );
         for line in [
             "| requests a second | ours | Consul | ours / Consul |",
             "| PUT 128 B, 1 connection | 2,000 (1,000–3,000) | 150 (100–400) | **13.3 (5.00–20.0)** |",
@@ -433,7 +512,14 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         assert!(text.contains("| idle, all servers | 21.0 | 21.0 | 1.00 |"), "{text}");
-        assert!(text.contains("| peak of the largest | 32.0 | 32.0 | 1.00 |"), "{text}");
+        for line in [
+            "| with 100,000 keys and 10 instances, the largest | 21.0 | 21.0 | 1.00 |",
+            "| peak of the largest | 32.0 | 32.0 | 1.00 |",
+            "| after the restart, all servers | 31.0 | 31.0 | 1.00 |",
+            "| kill -9 of all, start to first writes with all data, s | 3.00 | 3.00 | 1.00 |",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
         assert!(
             text.ends_with(
                 "No errors, no change of leader, whole DNS answers, no other programs.\n"
@@ -452,7 +538,7 @@ mod tests {
             vec![turn]
         };
         let results = [("ours", two(1_000.0)), ("Consul", two(100.0)), ("etcd", vec![etcd])];
-        let text = table(&setting(), &steps(&ROWS[..2], &[]), &results);
+        let text = table(&setting(), &steps(&ROWS[..2], &[], &setting().sizes), &results);
         for line in [
             "| latency, p50 / p99 ms | ours | Consul | etcd | ours / Consul | ours / etcd |",
             "| PUT 128 B, 1 connection | 1,000 | 100 | 500 | **10.0** | **2.00** |",
@@ -468,7 +554,7 @@ mod tests {
     #[test]
     fn a_run_with_too_many_errors_is_left_out_and_told() {
         let turns = vec![turn(100.0, 11), turn(200.0, 10)];
-        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", turns)]);
+        let text = table(&setting(), &steps(&ROWS[..1], &[], &setting().sizes), &[("ours", turns)]);
         assert!(text.contains("| PUT 128 B, 1 connection | 200 |"), "{text}");
         assert!(text.contains("| PUT 128 B, 1 connection | 5.00 / 20.0 |"), "{text}");
         assert!(text.contains("run 1, PUT 128 B, 1 connection: INVALID, left out"), "{text}");
@@ -479,17 +565,40 @@ mod tests {
 
     #[test]
     fn a_row_without_a_valid_run_says_so() {
-        let text =
-            table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", vec![turn(100.0, 5_000)])]);
+        let text = table(
+            &setting(),
+            &steps(&ROWS[..1], &[], &setting().sizes),
+            &[("ours", vec![turn(100.0, 5_000)])],
+        );
         assert!(text.contains("| PUT 128 B, 1 connection | invalid |"), "{text}");
         assert!(text.contains("| PUT 128 B, 1 connection | invalid / invalid |"), "{text}");
+    }
+
+    #[test]
+    fn growth_is_told_for_rows_at_several_sizes() {
+        let sizes = sizes(&[1_000, 1_000_000], &[10]);
+        let setting = Setting { sizes: sizes.clone(), ..setting() };
+        let steps = steps(&ROWS[..1], &[], &sizes);
+        let mut one = turn(1_000.0, 0);
+        one.samples.push(Some(sample(500.0, 0)));
+        let text = table(&setting, &steps, &[("ours", vec![one])]);
+        for line in [
+            "1,000, then 1,000,000 keys of 128 B and 10 instances",
+            "| PUT 128 B, 1 connection; 1,000,000 keys | 500 |",
+            "| PUT 128 B, 1 connection: 1,000 keys / 1,000,000 keys | 0.100 / 0.200, × 2.00 |",
+            "| with 1,000,000 keys and 10 instances, all servers | 51.0 |",
+            "| bytes a key: the largest with 1,000,000 keys less the largest idle | 15.7 |",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
     }
 
     #[test]
     fn a_saturated_client_is_told() {
         let mut busy = turn(100.0, 0);
         busy.samples[0].as_mut().unwrap().client_cores = 0.95;
-        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", vec![busy])]);
+        let text =
+            table(&setting(), &steps(&ROWS[..1], &[], &setting().sizes), &[("ours", vec![busy])]);
         assert!(text.contains("- ours, run 1, PUT 128 B, 1 connection: the client was the limit"));
     }
 
@@ -498,7 +607,7 @@ mod tests {
         let mut disturbed = turn(100.0, 0);
         disturbed.samples[0].as_mut().unwrap().other_cores = 0.5;
         let turns = vec![disturbed, turn(100.0, 0)];
-        let text = table(&setting(), &steps(&ROWS[..1], &[]), &[("ours", turns)]);
+        let text = table(&setting(), &steps(&ROWS[..1], &[], &setting().sizes), &[("ours", turns)]);
         assert!(text.contains("- DISTURBED: in 1 measurements other programs kept"), "{text}");
     }
 }

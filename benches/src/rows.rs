@@ -31,7 +31,7 @@ pub(crate) enum Work {
     Put(Value),
     /// A read of a random key: `GET /v1/kv/<key>`; of etcd a `Range` of this key alone.
     Get(Reads),
-    /// `SRV` of the service with [`INSTANCES`] instances, over UDP.
+    /// `SRV` of a random service, each with [`SERVICE_INSTANCES`] instances, over UDP.
     Srv,
 }
 
@@ -75,10 +75,13 @@ const LARGE_BYTES: usize = 4096;
 pub(crate) const LARGE_KEYS_MAX: u32 = 10_000;
 /// Connections that the requests of an open row are spread over.
 pub(crate) const OPEN_CONNECTIONS: usize = 256;
-/// Instances of the service that DNS is asked for, each on a node of its own.
-pub(crate) const INSTANCES: u16 = 10;
-/// The service's name in the catalogue.
-pub(crate) const SERVICE: &str = "bench-web";
+/// Instances of each service, each on a node of its own.
+pub(crate) const SERVICE_INSTANCES: u32 = 10;
+
+/// The name of the service with this number; all are of the same length.
+pub(crate) fn service(number: u32) -> String {
+    format!("bench-{number:06}")
+}
 
 /// All rows, in the order in which they run.
 pub(crate) const ROWS: &[Row] = &[

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, System};
-use crate::data::fill;
+use crate::data::grow;
+use crate::figures::whole;
 use crate::load::{self, Plan, Sample};
 use crate::machine::{self, Memory};
 use crate::options::{Options, Target};
@@ -14,7 +15,7 @@ use crate::plot;
 use crate::report::{self, Setting};
 use crate::rows::Pace;
 use crate::say;
-use crate::steps::{Step, steps};
+use crate::steps::{Size, Step, sizes, steps};
 
 /// Slowest open loop: a system that has no peak is not measured in it.
 const RATE_MIN: f64 = 1.0;
@@ -24,10 +25,19 @@ const RATE_MIN: f64 = 1.0;
 pub(crate) struct Turn {
     /// One sample for each step, none where the system cannot do such work.
     pub(crate) samples: Vec<Option<Sample>>,
-    /// Each server's memory after start, with the data set, and after all rows.
-    pub(crate) memory: [Vec<Memory>; 3],
+    /// Each server's memory after the start.
+    pub(crate) idle: Vec<Memory>,
+    /// The same at each size, once the data was there.
+    pub(crate) filled: Vec<Vec<Memory>>,
+    /// The same after all rows.
+    pub(crate) loaded: Vec<Memory>,
+    /// The same after the restart.
+    pub(crate) restarted: Vec<Memory>,
     /// Seconds from the start of the processes to the first writes taken by all.
     pub(crate) start_seconds: f64,
+    /// Seconds from the start of killed servers with all the data to the same; none of what holds
+    /// no data.
+    pub(crate) restart_seconds: Option<f64>,
     /// Rows after which another server led than before.
     pub(crate) leader_changes: u32,
 }
@@ -35,9 +45,10 @@ pub(crate) struct Turn {
 /// Measures all systems in turn and returns the finished report.
 pub(crate) async fn everything(options: &Options) -> anyhow::Result<String> {
     let systems = options.systems()?;
-    let steps = steps(&options.rows(), &options.open);
+    let sizes = sizes(&options.keys, &options.instances);
+    let steps = steps(&options.rows(), &options.open, &sizes);
     std::fs::create_dir_all(&options.data).with_context(|| options.data.display().to_string())?;
-    let setting = setting(options, &systems).await?;
+    let setting = setting(options, &systems, sizes).await?;
     let mut turns: Vec<Vec<Turn>> = systems.iter().map(|_| Vec::new()).collect();
     for run in 1..=options.runs {
         for (system, turns) in systems.iter().zip(&mut turns) {
@@ -54,7 +65,11 @@ pub(crate) async fn everything(options: &Options) -> anyhow::Result<String> {
     Ok(report::table(&setting, &steps, &results))
 }
 
-async fn setting(options: &Options, systems: &[System]) -> anyhow::Result<Setting> {
+async fn setting(
+    options: &Options,
+    systems: &[System],
+    sizes: Vec<Size>,
+) -> anyhow::Result<Setting> {
     let mut versions = Vec::with_capacity(systems.len());
     for system in systems {
         versions.push(format!("{}: {}", system.name, system.version().await?));
@@ -67,7 +82,7 @@ async fn setting(options: &Options, systems: &[System]) -> anyhow::Result<Settin
         machine: machine::describe(),
         versions,
         disk,
-        keys: options.keys,
+        sizes,
         runs: options.runs,
         seconds: options.seconds().as_secs_f64(),
         warmup: options.warmup().as_secs_f64(),
@@ -85,17 +100,61 @@ async fn one_turn(
     let dir = options.data.join(system.name.to_lowercase());
     let begin = Instant::now();
     let mut cluster = Cluster::start(system, &dir).await?;
-    let start_seconds = begin.elapsed().as_secs_f64();
+    let mut turn = Turn { start_seconds: begin.elapsed().as_secs_f64(), ..Turn::default() };
     sleep(options.settle()).await;
-    let idle = memory(&cluster)?;
-    fill(&cluster, options.keys).await?;
-    let full = memory(&cluster)?;
-    say(&format!("{title}: up after {start_seconds:.1} s, {} keys loaded", options.keys));
-    let (samples, leader_changes) = drive_steps(&mut cluster, steps, options, title).await?;
-    let loaded = memory(&cluster)?;
+    turn.idle = memory(&cluster)?;
+    let mut before = Size::default();
+    for (stage, size) in sizes(&options.keys, &options.instances).into_iter().enumerate() {
+        grow(&cluster, before, size).await?;
+        before = size;
+        turn.filled.push(memory(&cluster)?);
+        let (keys, instances) = (whole(size.keys), whole(size.instances));
+        say(&format!("{title}: {keys} keys and {instances} instances loaded"));
+        for step in steps.iter().filter(|step| step.stage == stage) {
+            let plan = Plan {
+                warmup: options.warmup(),
+                measured: options.seconds(),
+                size,
+                rate: step.share.map(|share| share * peak(steps, &turn.samples, step)),
+            };
+            take(&mut cluster, &mut turn, (step, plan, options.target), title).await?;
+        }
+    }
+    turn.loaded = memory(&cluster)?;
+    if cluster.kind().stores() {
+        let seconds = cluster.restart(system).await?;
+        say(&format!("{title}: up again after {seconds:.1} s"));
+        turn.restart_seconds = Some(seconds);
+        sleep(options.settle()).await;
+        turn.restarted = memory(&cluster)?;
+    }
     cluster.stop().await?;
     remove_data(&dir)?;
-    Ok(Turn { samples, memory: [idle, full, loaded], start_seconds, leader_changes })
+    Ok(turn)
+}
+
+/// Takes one measurement, or none if the system cannot do such work or has no peak to go by.
+async fn take(
+    cluster: &mut Cluster,
+    turn: &mut Turn,
+    (step, plan, target): (&Step, Plan, Target),
+    title: &str,
+) -> anyhow::Result<()> {
+    if !cluster.kind().takes(step.row.work) || plan.rate.is_some_and(|rate| rate < RATE_MIN) {
+        turn.samples.push(None);
+        return Ok(());
+    }
+    let leader = cluster.leader().await?;
+    let doors = match target {
+        Target::Leader => vec![leader],
+        Target::All => cluster.doors(),
+    };
+    let sample = load::drive(step.row, &doors, cluster, plan).await?;
+    cluster.check_alive()?;
+    turn.leader_changes += u32::from(cluster.leader().await? != leader);
+    say(&format!("{title}: {}: {}", step.title(), report::one_line(&sample)));
+    turn.samples.push(Some(sample));
+    Ok(())
 }
 
 /// Memory of each server of a store; of what holds no data, none.
@@ -103,40 +162,12 @@ fn memory(cluster: &Cluster) -> anyhow::Result<Vec<Memory>> {
     if cluster.kind().stores() { cluster.memory() } else { Ok(Vec::new()) }
 }
 
-async fn drive_steps(
-    cluster: &mut Cluster,
-    steps: &[Step],
-    options: &Options,
-    title: &str,
-) -> anyhow::Result<(Vec<Option<Sample>>, u32)> {
-    let (warmup, measured, keys) = (options.warmup(), options.seconds(), options.keys);
-    let mut samples = Vec::with_capacity(steps.len());
-    let mut changes = 0;
-    for step in steps {
-        let peak = peak(steps, &samples, step);
-        let rate = step.share.map(|share| share * peak);
-        if !cluster.kind().takes(step.row.work) || rate.is_some_and(|rate| rate < RATE_MIN) {
-            samples.push(None);
-            continue;
-        }
-        let plan = Plan { warmup, measured, keys, rate };
-        let leader = cluster.leader().await?;
-        let doors = match options.target {
-            Target::Leader => vec![leader],
-            Target::All => cluster.doors(),
-        };
-        let sample = load::drive(step.row, &doors, cluster, plan).await?;
-        cluster.check_alive()?;
-        changes += u32::from(cluster.leader().await? != leader);
-        say(&format!("{title}: {}: {}", step.title, report::one_line(&sample)));
-        samples.push(Some(sample));
-    }
-    Ok((samples, changes))
-}
-
-/// The highest rate so far in the closed rows of the same work; zero if none was valid.
+/// The highest rate so far in the closed rows of the same work and size; zero if none was valid.
 fn peak(steps: &[Step], samples: &[Option<Sample>], wanted: &Step) -> f64 {
-    let same = |step: &Step| step.row.pace == Pace::Closed && step.row.work == wanted.row.work;
+    let same = |step: &Step| {
+        let is_closed = step.row.pace == Pace::Closed && step.stage == wanted.stage;
+        is_closed && step.row.work == wanted.row.work
+    };
     let before = steps.iter().zip(samples).filter(|(step, _)| same(step));
     let valid = before.filter_map(|(_, sample)| sample.as_ref().filter(|one| one.is_valid()));
     valid.map(|sample| sample.rate).fold(0.0, f64::max)
@@ -162,7 +193,7 @@ mod tests {
     fn the_peak_is_the_best_valid_closed_row_of_the_same_work() {
         let named = |name| *ROWS.iter().find(|row| row.name == name).unwrap();
         let rows = ["put-64", "put-256", "get", "put-open", "get-open"].map(named);
-        let steps = steps(&rows, &[0.5]);
+        let steps = steps(&rows, &[0.5], &sizes(&[9], &[10]));
         let sample = |rate, good| Some(Sample { rate, good, ..Sample::default() });
         let samples = [sample(100.0, 9), sample(900.0, 0), sample(500.0, 9), sample(50.0, 9)];
         assert!((peak(&steps, &samples, &steps[3]) - 100.0).abs() < 1e-9);

@@ -8,6 +8,7 @@ use crate::etcd;
 use crate::grpc;
 use crate::http::{self, Response};
 use crate::rows::{LARGE_KEYS_MAX, Reads, VALUE_BYTES, Value, Work};
+use crate::steps::Size;
 
 /// Decimal digits of a key's number, so that it can be put into a prepared request in place.
 const KEY_DIGITS: usize = 8;
@@ -16,7 +17,8 @@ const KEY_DIGITS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Source {
     work: Work,
-    keys: u32,
+    /// Keys or services to choose from.
+    choice: u32,
     random: Random,
 }
 
@@ -30,13 +32,14 @@ pub(crate) struct Prepared {
 }
 
 impl Source {
-    /// The requests of the worker with this `number`.
-    pub(crate) fn new(work: Work, keys: u32, number: usize) -> Self {
-        let keys = match work {
-            Work::Put(Value::Large) => keys.min(LARGE_KEYS_MAX),
-            Work::Put(Value::Small) | Work::Get(_) | Work::Srv => keys,
+    /// The requests of the worker with this `number` over data of this size.
+    pub(crate) fn new(work: Work, size: Size, number: usize) -> Self {
+        let choice = match work {
+            Work::Put(Value::Large) => size.keys.min(LARGE_KEYS_MAX),
+            Work::Put(Value::Small) | Work::Get(_) => size.keys,
+            Work::Srv => size.services(),
         };
-        Self { work, keys, random: Random::new(number as u64) }
+        Self { work, choice, random: Random::new(number as u64) }
     }
 
     /// A request to `door`, in what a system of this `kind` speaks.
@@ -92,9 +95,14 @@ impl Source {
         })
     }
 
+    /// The number of the service to ask for next.
+    pub(crate) fn service(&mut self) -> u32 {
+        self.random.below(self.choice)
+    }
+
     /// Another key of those that the work is about and, so that no two writes are the same, another value.
     pub(crate) fn vary(&mut self, prepared: &mut Prepared) {
-        let number = self.random.below(self.keys);
+        let number = self.random.below(self.choice);
         let at = prepared.key_at;
         put_digits(&mut prepared.bytes[at..at + KEY_DIGITS], number);
         if let Some(at) = prepared.value_at {
@@ -153,7 +161,8 @@ fn find(hay: &[u8], needle: &[u8]) -> usize {
     parts.position(|part| part == needle).expect("the key is in the request")
 }
 
-fn put_digits(place: &mut [u8], mut number: u32) {
+/// Writes a number in decimal digits, with zeros before it.
+pub(crate) fn put_digits(place: &mut [u8], mut number: u32) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).expect("a digit");
         number /= 10;
@@ -193,9 +202,13 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 8500))
     }
 
+    fn asking(work: Work, keys: u32, number: usize) -> Source {
+        Source::new(work, Size { keys, instances: 10 }, number)
+    }
+
     #[test]
     fn requests_vary_in_place() {
-        let mut source = Source::new(Work::Put(Value::Small), 1, 7);
+        let mut source = asking(Work::Put(Value::Small), 1, 7);
         let mut put = source.prepare(Kind::Consul, door());
         let first = put.bytes.clone();
         source.vary(&mut put);
@@ -205,7 +218,7 @@ mod tests {
         assert_ne!(put.bytes, first, "another value");
         assert_eq!(put.bytes.len(), first.len());
 
-        let mut source = Source::new(Work::Get(Reads::Stale), 100_000, 7);
+        let mut source = asking(Work::Get(Reads::Stale), 100_000, 7);
         let mut get = source.prepare(Kind::Consul, door());
         let ends = |get: &Prepared| String::from_utf8_lossy(&get.bytes).into_owned();
         source.vary(&mut get);
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn large_values_have_keys_of_their_own() {
         for kind in [Kind::Consul, Kind::Etcd] {
-            let mut source = Source::new(Work::Put(Value::Large), 10_000_000, 7);
+            let mut source = asking(Work::Put(Value::Large), 10_000_000, 7);
             let mut put = source.prepare(kind, door());
             assert_eq!(put.bytes.len() - put.value_at.unwrap(), 4096);
             for _ in 0..100 {
@@ -234,7 +247,7 @@ mod tests {
             (Reads::Stale, "GET /v1/kv/bench/00000000?stale HTTP/1.1\r\n"),
             (Reads::Consistent, "GET /v1/kv/bench/00000000?consistent HTTP/1.1\r\n"),
         ] {
-            let get = Source::new(Work::Get(reads), 1, 7).prepare(Kind::Consul, door());
+            let get = asking(Work::Get(reads), 1, 7).prepare(Kind::Consul, door());
             assert!(get.bytes.starts_with(line.as_bytes()), "{line}");
         }
     }
@@ -259,12 +272,12 @@ mod tests {
 
     #[test]
     fn answers_are_judged() {
-        let put = Source::new(Work::Put(Value::Small), 1, 0);
+        let put = asking(Work::Put(Value::Small), 1, 0);
         let judge = |source: &Source, status, body| source.judge_http(&Response { status, body });
         assert_eq!(judge(&put, 200, b"true\n"), Ok(5));
         assert_eq!(judge(&put, 200, b"false"), Err("status 200 with another body".to_owned()));
         assert_eq!(judge(&put, 500, b"true"), Err("status 500".to_owned()));
-        let get = Source::new(Work::Get(Reads::Default), 1, 0);
+        let get = asking(Work::Get(Reads::Default), 1, 0);
         assert_eq!(judge(&get, 200, &[b' '; 200]), Ok(200));
         assert_eq!(judge(&get, 404, b""), Err("status 404".to_owned()));
     }
@@ -272,7 +285,7 @@ mod tests {
     #[test]
     fn grpc_asks_for_the_same_keys_with_the_same_values() {
         let sequence = |kind| {
-            let mut source = Source::new(Work::Put(Value::Small), 100_000, 7);
+            let mut source = asking(Work::Put(Value::Small), 100_000, 7);
             let mut put = source.prepare(kind, door());
             let mut seen = Vec::new();
             for _ in 0..3 {
@@ -289,8 +302,8 @@ mod tests {
 
     #[test]
     fn answers_of_grpc_are_judged() {
-        let put = Source::new(Work::Put(Value::Small), 1, 0);
-        let get = Source::new(Work::Get(Reads::Stale), 1, 0);
+        let put = asking(Work::Put(Value::Small), 1, 0);
+        let get = asking(Work::Get(Reads::Stale), 1, 0);
         let judge =
             |source: &Source, status, message| source.judge_grpc(&grpc::Answer { status, message });
         assert_eq!(judge(&put, 0, b"header"), Ok(6));

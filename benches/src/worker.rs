@@ -55,7 +55,7 @@ impl Worker {
     /// A worker whose every answer takes `time`.
     #[cfg(test)]
     pub(crate) fn slow(time: Duration) -> Self {
-        let source = Source::new(crate::rows::Work::Srv, 1, 0);
+        let source = Source::new(crate::rows::Work::Srv, crate::steps::Size::default(), 0);
         Self { source, lanes: vec![Lane::Slow(time)], next: 0 }
     }
 
@@ -113,7 +113,7 @@ impl Lane {
                 if open.is_none() {
                     *open = Some(Asker::open(*door).await.map_err(told)?);
                 }
-                open.as_mut().expect("just opened").ask().await
+                open.as_mut().expect("just opened").ask(source.service()).await
             }
             #[cfg(test)]
             Self::Slow(time) => {
