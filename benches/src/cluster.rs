@@ -167,10 +167,11 @@ impl System {
         }
     }
 
-    /// Its program, which finds the libraries that were unpacked beside it.
+    /// Its program; that of unbound finds the libraries that were unpacked beside it.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        if let Some(home) = self.program.ancestors().nth(2) {
+        let home = self.program.ancestors().nth(2).filter(|_| self.kind == Kind::Unbound);
+        if let Some(home) = home {
             let folder = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
             command.env("LD_LIBRARY_PATH", home.join(folder));
         }

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Kind};
 use crate::dns::Answer;
 use crate::figures::{float, per};
 use crate::histogram::Histogram;
@@ -135,13 +135,12 @@ pub(crate) async fn drive(
     cluster: &Cluster,
     plan: Plan,
 ) -> anyhow::Result<Sample> {
+    let connected = connect(row, doors, cluster.kind(), plan.size).await?;
     let start = Instant::now();
     let window = Window::new(start + plan.warmup, plan.measured);
     let schedule = plan.rate.map(|rate| Arc::new(Schedule::new(start, window.to, rate)));
     let mut workers = JoinSet::new();
-    for number in 0..row.connections {
-        let source = Source::new(row.work, plan.size, number);
-        let worker = Worker::new(cluster.kind(), source, lanes(doors, number, row.connections));
+    for worker in connected {
         match &schedule {
             None => workers.spawn(closed(worker, window)),
             Some(schedule) => {
@@ -160,6 +159,26 @@ pub(crate) async fn drive(
     }
     let sample = sum.sample(plan.measured, cost);
     Ok(Sample { due: plan.rate.unwrap_or(0.0), ..sample })
+}
+
+/// The workers of a row, connected: at a low rate the warm-up would not reach all of them.
+async fn connect(
+    row: Row,
+    doors: &[SocketAddr],
+    kind: Kind,
+    size: Size,
+) -> anyhow::Result<Vec<Worker>> {
+    let mut connecting = JoinSet::new();
+    for number in 0..row.connections {
+        let source = Source::new(row.work, size, number);
+        let worker = Worker::new(kind, source, lanes(doors, number, row.connections));
+        connecting.spawn(worker.connect());
+    }
+    let mut workers = Vec::with_capacity(row.connections);
+    while let Some(worker) = connecting.join_next().await {
+        workers.push(worker.context("a worker of the load generator failed")?);
+    }
+    Ok(workers)
 }
 
 /// How long rows run, over which data, and how fast.

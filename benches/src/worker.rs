@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     next: usize,
 }
 
-/// A way to one server: opened by the first request, and again by the one after a failure.
+/// A way to one server: opened before the first request, and again by the one after a failure.
 #[derive(Debug)]
 enum Lane {
     Http {
@@ -59,6 +59,15 @@ impl Worker {
         Self { source, lanes: vec![Lane::Slow(time)], next: 0 }
     }
 
+    /// Opens all connections. One that fails is tried again, and told, by its first request.
+    pub(crate) async fn connect(mut self) -> Self {
+        for lane in &mut self.lanes {
+            let opened = timeout(PATIENCE, lane.open()).await;
+            drop(opened);
+        }
+        self
+    }
+
     /// Asks the next server once. The error says what was wrong in few words.
     pub(crate) async fn ask(&mut self) -> Result<Answer, String> {
         let lanes = self.lanes.len();
@@ -88,31 +97,40 @@ impl Lane {
         }
     }
 
+    /// Opens the connection if it is not.
+    async fn open(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Http { door, open: open @ None, .. } => {
+                *open = Some(http::Connection::open(*door).await?);
+            }
+            Self::Grpc { door, open: open @ None, .. } => {
+                *open = Some(Box::new(grpc::Connection::open(*door).await?));
+            }
+            Self::Dns { door, open: open @ None } => *open = Some(Asker::open(*door).await?),
+            Self::Http { .. } | Self::Grpc { .. } | Self::Dns { .. } => {}
+            #[cfg(test)]
+            Self::Slow(_) => {}
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, source: &mut Source) -> Result<Answer, String> {
         let told = |error: std::io::Error| error.to_string();
+        self.open().await.map_err(told)?;
         match self {
-            Self::Http { door, prepared, open } => {
+            Self::Http { prepared, open, .. } => {
                 source.vary(prepared);
-                if open.is_none() {
-                    *open = Some(http::Connection::open(*door).await.map_err(told)?);
-                }
                 let connection = open.as_mut().expect("just opened");
                 let response = connection.exchange(&prepared.bytes).await.map_err(told)?;
                 source.judge_http(&response).map(Answer::of)
             }
-            Self::Grpc { door, prepared, head, open } => {
+            Self::Grpc { prepared, head, open, .. } => {
                 source.vary(prepared);
-                if open.is_none() {
-                    *open = Some(Box::new(grpc::Connection::open(*door).await.map_err(told)?));
-                }
                 let connection = open.as_mut().expect("just opened");
                 let answer = connection.call(head, &prepared.bytes).await.map_err(told)?;
                 source.judge_grpc(&answer).map(Answer::of)
             }
-            Self::Dns { door, open } => {
-                if open.is_none() {
-                    *open = Some(Asker::open(*door).await.map_err(told)?);
-                }
+            Self::Dns { open, .. } => {
                 open.as_mut().expect("just opened").ask(source.service()).await
             }
             #[cfg(test)]
@@ -143,6 +161,26 @@ pub(crate) fn lanes(doors: &[SocketAddr], number: usize, connections: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_opened_once_and_again_after_a_failure() {
+        use crate::rows::{Reads, Work};
+        use crate::steps::Size;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let door = listener.local_addr().unwrap();
+        let size = Size { keys: 1, instances: 10 };
+        let source = Source::new(Work::Get(Reads::Default), size, 0);
+        let mut worker = Worker::new(Kind::Consul, source, vec![door]).connect().await;
+        let server = async {
+            drop(listener.accept().await.unwrap());
+            drop(listener.accept().await.unwrap());
+        };
+        let client = async {
+            assert!(worker.ask().await.is_err(), "the server hangs up");
+            assert!(worker.ask().await.is_err(), "and again");
+        };
+        tokio::join!(server, client);
+    }
 
     #[test]
     fn one_worker_alone_asks_all_servers_in_turn() {
