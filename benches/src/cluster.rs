@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::consul;
 use crate::etcd;
-use crate::machine::{self, Effort, Memory};
+use crate::machine::{self, Disk, Effort, Memory};
 use crate::rows::Work;
 use crate::unbound;
 
@@ -264,9 +264,9 @@ impl Cluster {
         Ok(sum)
     }
 
-    /// How often the disk under their data was flushed so far, by everybody, where that is counted.
-    pub(crate) fn flushes(&self) -> Option<f64> {
-        machine::flushes(&self.dir)
+    /// What the disk under their data has done so far, for everybody, where that is counted.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        machine::disk(&self.dir)
     }
 
     /// Memory of each server now.

@@ -29,8 +29,9 @@ const DNS_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two looks at DNS.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Lets the data grow from one size to another and, where there is a catalogue, waits until all of
-/// it is answered: the same for every system, so the memory read after it stands on equal work.
+/// Lets the data grow from one size to another and, where there is a catalogue, waits until every
+/// server answers with the last service: the same for every system, so the memory read after it
+/// stands on equal work.
 pub(crate) async fn grow(cluster: &Cluster, from: Size, to: Size) -> anyhow::Result<()> {
     let (kind, doors) = (cluster.kind(), cluster.doors());
     let mut loaders = JoinSet::new();

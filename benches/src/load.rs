@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Kind};
 use crate::dns::Answer;
 use crate::figures::{float, per};
 use crate::histogram::Histogram;
-use crate::machine::{self, Effort};
+use crate::machine::{self, Disk, Effort};
 use crate::open::{Alarm, Schedule, open};
 use crate::rows::Row;
 use crate::source::Source;
@@ -64,8 +64,8 @@ pub(crate) struct Sample {
     pub(crate) servers: Effort,
     /// What it cost the load generator.
     pub(crate) client: Effort,
-    /// How often the disk was flushed for a good answer, by everybody; none where it is not counted.
-    pub(crate) flushes: Option<f64>,
+    /// What the disk did for a good answer, by everybody; none where it is not counted.
+    pub(crate) disk: Option<Disk>,
     /// Processors that the load generator itself kept busy.
     pub(crate) client_cores: f64,
     /// Processors that programs beside the measurement kept busy, or the host took away.
@@ -101,7 +101,7 @@ struct Cost {
     client: Effort,
     /// Processor seconds of all programs.
     everybody: f64,
-    flushes: Option<f64>,
+    disk: Option<Disk>,
 }
 
 /// Which answers' latencies count.
@@ -209,8 +209,8 @@ async fn closed(mut worker: Worker, window: Window) -> Tally {
 impl Cost {
     fn read(cluster: &Cluster) -> anyhow::Result<Self> {
         let client = machine::effort(std::process::id())?;
-        let (servers, flushes) = (cluster.effort()?, cluster.flushes());
-        Ok(Self { servers, client, everybody: machine::busy_seconds()?, flushes })
+        let (servers, disk) = (cluster.effort()?, cluster.disk());
+        Ok(Self { servers, client, everybody: machine::busy_seconds()?, disk })
     }
 
     fn since(self, before: Self) -> Self {
@@ -218,7 +218,7 @@ impl Cost {
             servers: self.servers.since(before.servers),
             client: self.client.since(before.client),
             everybody: self.everybody - before.everybody,
-            flushes: self.flushes.zip(before.flushes).map(|(now, before)| now - before),
+            disk: self.disk.zip(before.disk).map(|(now, before)| now.since(before)),
         }
     }
 }
@@ -290,7 +290,7 @@ impl Tally {
             p99: millis(990),
             servers: cost.servers.each(answered),
             client: cost.client.each(answered),
-            flushes: cost.flushes.map(|flushes| per(flushes, answered)),
+            disk: cost.disk.map(|disk| disk.each(answered)),
             client_cores: cost.client.cpu / seconds,
             other_cores: (cost.everybody - ours).max(0.0) / seconds,
             bytes: per(float(self.bytes), float(good)),

@@ -9,6 +9,8 @@ use crate::figures::{float, per};
 /// Clock ticks in a second in `/proc/<pid>/stat`: USER_HZ, 100 on every architecture we build for.
 /// Source: proc_pid_stat(5), "utime".
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Bytes in a sector, whatever the disk's own are.
+const SECTOR_BYTES: f64 = 512.0;
 /// KiB in a MiB.
 const KIB_PER_MIB: f64 = 1024.0;
 
@@ -26,12 +28,31 @@ pub(crate) struct Memory {
 pub(crate) struct Effort {
     /// Processor time, user and system, all threads, in seconds.
     pub(crate) cpu: f64,
-    /// Bytes that it caused to be sent to disks.
-    pub(crate) written: f64,
     /// System calls that wrote, into files or sockets; `send` and its like are none of these.
     pub(crate) writes: f64,
     /// How often a thread of it gave the processor away to wait; threads that ended are forgotten.
     pub(crate) switches: f64,
+}
+
+/// What a disk has done, or did between two moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Disk {
+    /// Bytes that were sent to it.
+    pub(crate) written: f64,
+    /// How often it was told to make everything last.
+    pub(crate) flushes: f64,
+}
+
+impl Disk {
+    /// What came after `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { written: self.written - before.written, flushes: self.flushes - before.flushes }
+    }
+
+    /// The share of one of so many requests; nothing if there were none.
+    pub(crate) fn each(self, requests: f64) -> Self {
+        Self { written: per(self.written, requests), flushes: per(self.flushes, requests) }
+    }
 }
 
 impl Effort {
@@ -39,7 +60,6 @@ impl Effort {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             cpu: self.cpu - before.cpu,
-            written: self.written - before.written,
             writes: self.writes - before.writes,
             switches: (self.switches - before.switches).max(0.0),
         }
@@ -49,7 +69,6 @@ impl Effort {
     pub(crate) fn each(self, requests: f64) -> Self {
         Self {
             cpu: per(self.cpu, requests),
-            written: per(self.written, requests),
             writes: per(self.writes, requests),
             switches: per(self.switches, requests),
         }
@@ -59,7 +78,6 @@ impl Effort {
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             cpu: self.cpu + other.cpu,
-            written: self.written + other.written,
             writes: self.writes + other.writes,
             switches: self.switches + other.switches,
         }
@@ -67,14 +85,10 @@ impl Effort {
 }
 
 /// What a process has cost so far.
-/// Source: proc_pid_io(5), "write_bytes", "syscw"; proc_pid_status(5), "voluntary_ctxt_switches".
+/// Source: proc_pid_io(5), "syscw"; proc_pid_status(5), "voluntary_ctxt_switches".
 pub(crate) fn effort(pid: u32) -> anyhow::Result<Effort> {
     let io = read(&format!("/proc/{pid}/io"))?;
-    let of = |name: &str| {
-        let count = count(&io, name).with_context(|| format!("/proc/{pid}/io: no {name}"))?;
-        anyhow::Ok(float(count))
-    };
-    let (written, writes) = (of("write_bytes:")?, of("syscw:")?);
+    let writes = count(&io, "syscw:").with_context(|| format!("/proc/{pid}/io: no syscw"))?;
     let folder = format!("/proc/{pid}/task");
     let mut switches = 0;
     for task in std::fs::read_dir(&folder).context(folder)? {
@@ -82,18 +96,18 @@ pub(crate) fn effort(pid: u32) -> anyhow::Result<Effort> {
         let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
         switches += count(&status, "voluntary_ctxt_switches:").unwrap_or(0);
     }
-    let switches = float(switches);
-    Ok(Effort { cpu: cpu_seconds(pid)?, written, writes, switches })
+    Ok(Effort { cpu: cpu_seconds(pid)?, writes: float(writes), switches: float(switches) })
 }
 
-/// How often the disk under `path` was told so far to make everything last, by everybody; none if
-/// the kernel does not count it for this kind of disk.
-/// Source: Linux, "I/O statistics fields", field 16: flush requests completed.
-pub(crate) fn flushes(path: &Path) -> Option<f64> {
+/// What the disk under `path` has done so far, for everybody; none if the kernel does not count it
+/// for this kind of disk.
+///
+/// Of a single process the kernel counts no syncs, and of its bytes those of whole pages that it
+/// made dirty: with pages of a file system's own size, up to megabytes for each write of a few.
+pub(crate) fn disk(path: &Path) -> Option<Disk> {
     let path = path.canonicalize().ok()?;
     let mounts = read("/proc/self/mountinfo").ok()?;
-    let flushes = flushes_of(&read("/proc/diskstats").ok()?, holder(&mounts, &path)?.device)?;
-    Some(float(flushes))
+    disk_of(&read("/proc/diskstats").ok()?, holder(&mounts, &path)?.device)
 }
 
 /// Processor time of a process so far, user and system, all its threads, in seconds.
@@ -179,14 +193,17 @@ fn count(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// The 16th figure behind a device's two numbers and its name.
-fn flushes_of(diskstats: &str, device: &str) -> Option<u64> {
+/// Source: Linux, "I/O statistics fields": field 7, sectors written; 16, flush requests completed.
+fn disk_of(diskstats: &str, device: &str) -> Option<Disk> {
     let (major, minor) = device.split_once(':')?;
     let line = diskstats.lines().find_map(|line| {
         let mut fields = line.split_whitespace();
         (fields.next() == Some(major) && fields.next() == Some(minor)).then_some(fields)
     });
-    line?.nth(16)?.parse().ok()
+    // The fields count from one, and the device's name stands before the first.
+    let fields: Vec<_> = line?.collect();
+    let of = |field: usize| fields.get(field)?.parse().ok().map(float);
+    Some(Disk { written: of(7)? * SECTOR_BYTES, flushes: of(16)? })
 }
 
 /// What is mounted somewhere.
@@ -242,16 +259,18 @@ mod tests {
 
     #[test]
     fn counts_are_found_by_name_and_by_device() {
-        let io = "wchar: 9\nsyscw: 42\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n";
+        let io = "wchar: 9\nsyscw: 42\n";
         assert_eq!(count(io, "syscw:"), Some(42));
-        assert_eq!(count(io, "write_bytes:"), Some(4096));
         assert_eq!(count(io, "syscr:"), None);
         let disks = "   7       0 loop0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n 254       0 vda \
                      1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 1600 17\n   8       0 old 1 2 3\n";
-        assert_eq!(flushes_of(disks, "254:0"), Some(1600));
-        assert_eq!(flushes_of(disks, "7:0"), Some(16));
-        assert_eq!(flushes_of(disks, "8:0"), None, "an older kernel counts none");
-        assert_eq!(flushes_of(disks, "0:38"), None);
+        assert_eq!(
+            disk_of(disks, "254:0"),
+            Some(Disk { written: 7.0 * SECTOR_BYTES, flushes: 1600.0 })
+        );
+        assert_eq!(disk_of(disks, "7:0").map(|disk| disk.flushes), Some(16.0));
+        assert_eq!(disk_of(disks, "8:0"), None, "an older kernel counts no flushes");
+        assert_eq!(disk_of(disks, "0:38"), None);
     }
 
     #[test]

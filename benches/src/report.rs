@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figures::{Spread, float, per, short, spread, whole};
 use crate::load::Sample;
-use crate::machine::Memory;
+use crate::machine::{Disk, Memory};
 use crate::rows::{OPEN_CONNECTIONS, SERVICE_INSTANCES};
 use crate::run::Turn;
 use crate::steps::{Size, Step};
@@ -46,8 +46,7 @@ type Result = (&'static str, Vec<Turn>);
 /// Takes one figure out of a sample.
 type Pick = fn(&Sample) -> f64;
 
-/// Everything as one Markdown text. Ratios are of the first system over
-/// each other one.
+/// Everything as one Markdown text. Ratios are of the first system over each other one.
 pub(crate) fn table(setting: &Setting, steps: &[Step], results: &[Result]) -> String {
     let sections = [
         heading(setting, results),
@@ -157,20 +156,22 @@ fn cost(steps: &[Step], results: &[Result]) -> String {
 
 /// The quiet figures beside processor time: what a change removes shows here first.
 fn work(steps: &[Step], results: &[Result]) -> String {
-    let what = "work for each request: servers' bytes to disk / write calls / thread switches; \
-                flushes of the disk; client's switches";
+    let what = "work for each request: servers' write calls / thread switches; bytes to the disk / \
+                flushes of it, by everybody; client's switches";
     let mut out = head(what, &names(results));
     for (at, step) in steps.iter().enumerate() {
         let cells = results.iter().map(|(_, turns)| {
             let of = |pick| middle(row_spread(turns, at, pick));
-            let (bytes, writes) = (of(|one| one.servers.written), of(|one| one.servers.writes));
-            let (switches, client) =
-                (of(|one| one.servers.switches), of(|one| one.client.switches));
+            let (writes, switches) = (of(|one| one.servers.writes), of(|one| one.servers.switches));
+            let client = of(|one| one.client.switches);
             let samples = turns.iter().filter_map(|turn| turn.samples[at].as_ref());
-            let counted = samples.filter(|one| one.is_valid()).filter_map(|one| one.flushes);
-            let flushes =
-                spread(counted).map_or_else(|| NOT_TAKEN.to_owned(), |spread| short(spread.median));
-            taken(turns, at, || format!("{bytes} / {writes} / {switches}; {flushes}; {client}"))
+            let disks = samples.filter(|one| one.is_valid()).filter_map(|one| one.disk);
+            let disk = |pick: fn(Disk) -> f64| {
+                let spread = spread(disks.clone().map(pick));
+                spread.map_or_else(|| NOT_TAKEN.to_owned(), |spread| short(spread.median))
+            };
+            let (bytes, flushes) = (disk(|disk| disk.written), disk(|disk| disk.flushes));
+            taken(turns, at, || format!("{writes} / {switches}; {bytes} / {flushes}; {client}"))
         });
         line(&mut out, &step.title(), &cells.collect::<Vec<_>>());
     }
@@ -451,9 +452,9 @@ mod tests {
             rate,
             p50: 1e3 / rate,
             p99: 4e3 / rate,
-            servers: Effort { cpu: 0.1 / rate, written: 512.0, writes: 3.0, switches: 0.5 },
+            servers: Effort { cpu: 0.1 / rate, writes: 3.0, switches: 0.5 },
             client: Effort { switches: 0.25, ..Effort::default() },
-            flushes: Some(0.125),
+            disk: Some(Disk { written: 512.0, flushes: 0.125 }),
             client_cores: 0.25,
             bytes: 4.0,
             good: 10_000,
@@ -506,7 +507,7 @@ mod tests {
             "| PUT 128 B, 1 connection | 0.500 / 2.00 (1.33–4.00) | 6.67 / 26.7 (10.0–40.0) | \
              0.075 / 0.075 (0.050–0.200) |",
             "| PUT 128 B, 1 connection | 0.250 / 0.00, 4.00 | 0.250 / 0.00, 4.00 |",
-            "| PUT 128 B, 1 connection | 512 / 3.00 / 0.500; 0.125; 0.250 | 512 /",
+            "| PUT 128 B, 1 connection | 3.00 / 0.500; 512 / 0.125; 0.250 | 3.00 /",
             "| PUT 128 B, 1 connection | 0.050 (0.033–0.100) | 0.667 (0.250–1.00) |",
         ] {
             assert!(text.contains(line), "{text}");
