@@ -209,6 +209,7 @@ impl Recovery {
         let vote = VoteRecord { term: to.term + 1, node, committed: false };
         self.wal.save_vote(vote).await.map_err(failed)?;
         failpoint!("recovery.vote.after", Fault);
+        // Where the log does not reach as far, the snapshot below does.
         log::fit(&self.wal, adapter.applied()).await?;
         let (_, in_log) = self.wal.ends();
         self.wal.save_committed(in_log).await.map_err(failed)?;
